@@ -1,0 +1,1 @@
+"""Checkpoints: training state that survives anything, and model folders that travel."""

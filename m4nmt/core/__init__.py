@@ -1,0 +1,1 @@
+"""The ground floor: configs, names, files, logs. Knows nothing of translation."""

@@ -1,0 +1,60 @@
+"""Settings of the stages that come after training, which a recipe carries but training never reads.
+
+They stand on the ground floor because recipes, translation, evaluation and the service share them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How to decode. Beam search unless `sample` is set.
+
+    Attributes:
+        beam: hypotheses kept per sentence; 1 is greedy.
+        length_alpha: exponent of the length penalty ((5 + L) / 6)^alpha (Wu et al. 2016, eq. 14).
+        max_ratio, max_extra: at most ceil(max_ratio * source tokens) + max_extra tokens are made.
+        n_best: translations returned per sentence, at most `beam`.
+        sample: draw from the model instead of searching (beam counts the draws).
+        temperature, top_k, top_p: shape the distribution that is drawn from; top_k 0 is off.
+        seed: of the draws.
+        batch_tokens: source tokens, padding and beams included, decoded together.
+    """
+
+    beam: int = 4
+    length_alpha: float = 1.0
+    max_ratio: float = 2.0
+    max_extra: int = 16
+    n_best: int = 1
+    sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    batch_tokens: int = 8192
+
+    def __post_init__(self) -> None:
+        if self.beam < 1 or not 1 <= self.n_best <= self.beam:
+            raise ValueError(f"need 1 <= n_best <= beam, got n_best={self.n_best} beam={self.beam}")
+        if self.temperature <= 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
+            raise ValueError("need temperature > 0, 0 < top_p <= 1 and top_k >= 0")
+        if self.max_ratio < 0 or self.max_extra < 1 or self.batch_tokens < 1:
+            raise ValueError("need max_ratio >= 0, max_extra >= 1 and batch_tokens >= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What to score after training.
+
+    Attributes:
+        split: which split of the manifest's corpora is the test set.
+        metrics: sacreBLEU metrics.
+        sentences: at most this many lines per direction, from the start; 0 is all.
+        directions: patterns such as "eng_Latn-*"; empty is every direction with test data.
+    """
+
+    split: Literal["dev", "test"] = "test"
+    metrics: tuple[Literal["bleu", "chrf", "spbleu"], ...] = ("bleu", "chrf", "spbleu")
+    sentences: int = 0
+    directions: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""From text files to sampled batches. Knows nothing of models."""

@@ -1,0 +1,84 @@
+"""The words that every room about data shares: Direction, Corpus, Shape, Batch.
+
+Shape letters: B rows, S source length, T target length.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Split = Literal["train", "dev", "test"]
+Task = Literal["translate", "denoise"]
+
+
+@dataclass(frozen=True, order=True)
+class Direction:
+    """From one language to another, for one task. Languages are FLORES-style codes."""
+
+    src: str
+    tgt: str
+    task: Task = "translate"
+
+    def __str__(self) -> str:
+        suffix = "" if self.task == "translate" else f":{self.task}"
+        return f"{self.src}-{self.tgt}{suffix}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Direction":
+        """Read "eng_Latn-swh_Latn" or "eng_Latn-eng_Latn:denoise"."""
+        pair, _, task = text.partition(":")
+        src, sign, tgt = pair.partition("-")
+        if not sign or not src or not tgt or task not in ("", "translate", "denoise"):
+            raise ValueError(f"a direction is written eng_Latn-swh_Latn, got {text!r}")
+        return cls(src, tgt, "denoise" if task == "denoise" else "translate")
+
+
+class Shape(NamedTuple):
+    """Size of a padded batch: rows, source length, target length."""
+
+    rows: int
+    src: int
+    tgt: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One global batch, or some rows of it.
+
+    Attributes:
+        src_BS: source ids: target-language tag, text, end; right-padded with the pad id.
+        tgt_BT: decoder input ids: begin, text; right-padded.
+        out_BT: decoder output ids: text, end; right-padded.
+        direction_B: index of each row's direction in the plan's list; -1 for an all-padding row.
+        shape: of these tensors.
+        tokens: real target tokens of the *global* batch, whichever rows are held here.
+    """
+
+    src_BS: Tensor
+    tgt_BT: Tensor
+    out_BT: Tensor
+    direction_B: Tensor
+    shape: Shape
+    tokens: int
+
+
+class Ragged(NamedTuple):
+    """Several id sequences in one array: sequence i is values[offsets[i] : offsets[i + 1]]."""
+
+    values: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+
+class Examples(Protocol):
+    """All examples of one direction, numbered from 0. Ids are plain text pieces, no specials."""
+
+    def __len__(self) -> int: ...
+
+    def lengths(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """(source, target) pieces of these examples."""
+
+    def tokens(self, rows: NDArray[np.int64]) -> tuple[Ragged, Ragged]:
+        """(source, target) ids of these examples."""

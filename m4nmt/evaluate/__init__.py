@@ -1,0 +1,1 @@
+"""Scores: BLEU, chrF++ and spBLEU by direction, with signatures, and the reports."""

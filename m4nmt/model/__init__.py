@@ -1,0 +1,1 @@
+"""The model: an ordered map of named segments, each Flow -> Flow. Knows nothing of data."""

@@ -1,0 +1,1 @@
+"""How a finished model is laid over devices; the trainer sees only an Engine."""

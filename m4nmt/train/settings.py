@@ -1,0 +1,116 @@
+"""The train section of a recipe, and the recipe itself: RunConfig."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from m4nmt.core.stages import EvaluateConfig, SearchConfig
+from m4nmt.data.settings import DataConfig
+from m4nmt.model.settings import ModelConfig
+from m4nmt.optim.settings import AdamW, InverseSqrt, Optim, Schedule
+from m4nmt.parallel.settings import ParallelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoClip:
+    """Gradients as they come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalClip:
+    """Scale all gradients when their global L2 norm is above `norm`."""
+
+    norm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterClip:
+    """Scale each parameter's gradient when its own L2 norm is above `norm` (lingvo)."""
+
+    norm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """When a step is refused (reference: PaLM section 5.1; median and MAD, one-sided).
+
+    Attributes:
+        sigma: refuse a loss or log-norm this many robust deviations above the median; 0 is off
+            (a non-finite loss or gradient is always refused).
+        window: accepted values remembered; `armed`: needed before anything is refused.
+        patience: refused steps in a row before the run stops with the last good checkpoint named.
+    """
+
+    sigma: float = 8.0
+    window: int = 128
+    armed: int = 64
+    patience: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The training loop.
+
+    Attributes:
+        steps: optimiser steps of the whole run.
+        label_smoothing, z_loss: of the objective.
+        log_every, validate_every, save_every: in steps; 0 is off (the last step always saves).
+        validate_rows: at most this many dev examples per direction.
+        early_stopping: validations without improvement before the run ends; 0 is off.
+        keep: newest training checkpoints kept. `average`: newest model snapshots averaged into the
+            final model (0 or 1: none); `average_every`: steps between snapshots, 0 = save_every.
+        sinks: where records go; others through accelerate's trackers by name.
+        monitor_every: steps between readings of the monitors; 0 is off.
+        seed: of initialisation and dropout.
+    """
+
+    steps: int = 10_000
+    label_smoothing: float = 0.1
+    z_loss: float = 0.0
+    clip: NoClip | GlobalClip | ParameterClip = field(default_factory=GlobalClip)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    log_every: int = 50
+    validate_every: int = 1000
+    validate_rows: int = 200
+    early_stopping: int = 0
+    save_every: int = 1000
+    keep: int = 3
+    average: int = 5
+    average_every: int = 0
+    monitor_every: int = 0
+    sinks: tuple[str, ...] = ("jsonl", "tensorboard")
+    choose: Literal["average", "best", "last"] = "average"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.keep < 1:
+            raise ValueError("need steps >= 1 and keep >= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A recipe: everything about a run, from text to scores."""
+
+    name: str
+    data: DataConfig
+    model: ModelConfig
+    optim: Optim = field(default_factory=AdamW)
+    schedule: Schedule = field(default_factory=InverseSqrt)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name or any(c in self.name for c in "/\\ "):
+            raise ValueError(f"name: {self.name!r} must be a folder name without spaces")
+        rows = self.data.blocks.rows_multiple
+        if rows % self.parallel.microbatches:
+            raise ValueError(
+                f"parallel.microbatches {self.parallel.microbatches} must divide "
+                f"data.blocks.rows_multiple {rows}"
+            )
+        if self.model.vocab and self.model.vocab != self.data.tokenizer.vocab:
+            raise ValueError(
+                f"model.vocab {self.model.vocab} differs from data.tokenizer.vocab "
+                f"{self.data.tokenizer.vocab}; set model.vocab to 0 to take the tokenizer's"
+            )

@@ -1,0 +1,1 @@
+"""Decoding: search, scoring, and the Translator that the service and people use."""

@@ -1,0 +1,1 @@
+"""The translation service: sees a Translator and nothing else of m4nmt."""
