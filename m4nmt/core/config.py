@@ -1,7 +1,7 @@
 """Frozen dataclasses to JSON and back, strictly, and `--set a.b=value`.
 
 A config is a frozen, keyword-only dataclass made of numbers, strings, literals, tuples,
-string-keyed mappings and other configs. A union of configs is written with the class name under "kind".
+string-keyed mappings and other configs. A union is written with its class name under "kind".
 Not its job: knowing what any option means (each config stands beside the component it builds).
 """
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class FolderLocked(RuntimeError):
+class FolderLockedError(RuntimeError):
     """Another living process holds the folder."""
 
 
@@ -59,7 +59,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """Hold a folder for this process. The kernel drops the lock when the holder dies.
 
     Raises:
-        FolderLocked: another process holds it; the message names host and pid.
+        FolderLockedError: another process holds it; the message names host and pid.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
@@ -69,7 +69,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         except OSError as error:
             stream.seek(0)
             holder = stream.read().decode(errors="replace").strip() or "an unknown process"
-            raise FolderLocked(
+            raise FolderLockedError(
                 f"{folder} is in use by {holder}; wait for it, stop it, or choose another folder"
             ) from error
         stream.truncate(0)
