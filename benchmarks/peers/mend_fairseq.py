@@ -1,9 +1,9 @@
 """Mend an installed fairseq 0.12.2 so that it imports on Python 3.11 with today's NumPy.
 
-Two things have changed under it since its release:
+Two things have changed under it, and under the hydra 1.0.7 it needs, since their release:
 
 * Python 3.11 refuses a dataclass field whose default cannot be hashed, and the nested
-  configurations of fairseq are such defaults.  Their classes are given a hash
+  configurations of both are such defaults.  Their classes are given a hash
   (``unsafe_hash=True``): the defaults stay what they were.
 * NumPy 1.24 removed the aliases ``np.float`` and ``np.int``; the built-in types they
   stood for are written in their place.
@@ -19,16 +19,20 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-NESTED_CONFIGS = ("dataclass/configs.py", "models/transformer/transformer_config.py")
-DECORATOR = re.compile(r"^@dataclass$", re.MULTILINE)
+NESTED_CONFIGS = {
+    "fairseq": ("dataclass/configs.py", "models/transformer/transformer_config.py"),
+    "hydra": ("conf/__init__.py",),
+}
+DECORATOR = re.compile(r"^( *)@dataclass$", re.MULTILINE)
 ALIAS = re.compile(r"\bnp\.(float|int)\b")
+HERE = Path(__file__).resolve().parent
 
 
-def package_folder() -> Path:
-    """The folder of the installed package, found without importing it."""
-    spec = find_spec("fairseq")
+def package_folder(package: str) -> Path:
+    """The folder of an installed package, found without importing it."""
+    spec = find_spec(package)
     if spec is None or spec.origin is None:
-        sys.exit("fairseq is not installed for this Python")
+        sys.exit(f"{package} is not installed for this Python")
     return Path(spec.origin).parent
 
 
@@ -42,13 +46,17 @@ def substitute(path: Path, pattern: re.Pattern[str], replacement: str) -> int:
 
 def main() -> None:
     """Mend every file that needs it and say what was done."""
-    folder = package_folder()
+    # This script lies beside one called fairseq.py.
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
     classes = sum(
-        substitute(folder / name, DECORATOR, "@dataclass(unsafe_hash=True)")
-        for name in NESTED_CONFIGS
+        substitute(package_folder(package) / name, DECORATOR, r"\1@dataclass(unsafe_hash=True)")
+        for package, names in NESTED_CONFIGS.items()
+        for name in names
     )
-    aliases = sum(substitute(path, ALIAS, r"\1") for path in folder.rglob("*.py") if path.is_file())
-    print(f"fairseq: {classes} configuration classes and {aliases} NumPy aliases mended")
+    aliases = sum(
+        substitute(path, ALIAS, r"\1") for path in package_folder("fairseq").rglob("*.py")
+    )
+    print(f"{classes} configuration classes and {aliases} NumPy aliases mended")
 
 
 if __name__ == "__main__":
