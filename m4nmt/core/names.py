@@ -20,9 +20,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 def shipped(kind: str) -> Path:
     """Folder of shipped files: "recipes" or "manifests", in a checkout or in an installed wheel."""
-    in_checkout = {"recipes": "recipes", "manifests": "data/manifests"}[kind]
-    checkout = _PACKAGE.parent / in_checkout
-    return checkout if (_PACKAGE.parent / "pyproject.toml").exists() else _PACKAGE / "_shipped" / kind
+    if not (_PACKAGE.parent / "pyproject.toml").exists():
+        return _PACKAGE / "_shipped" / kind
+    return _PACKAGE.parent / {"recipes": "recipes", "manifests": "data/manifests"}[kind]
 
 
 def recipes() -> dict[str, Recipe]:
