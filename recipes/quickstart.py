@@ -20,7 +20,7 @@ def quickstart() -> RunConfig:
         name="quickstart",
         data=DataConfig(
             manifest="runs/quickstart/corpus/manifest.toml",
-            directions=DirectionsConfig(held_out=HELD_OUT),
+            directions=DirectionsConfig(languages=LANGUAGES, held_out=HELD_OUT),
             tokenizer=TokenizerConfig(vocab=2000, sample=60_000),
             blocks=BlockConfig(tokens=2048, max_length=64),
         ),

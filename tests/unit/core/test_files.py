@@ -36,9 +36,9 @@ def test_second_holder_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: Pat
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline().strip() == "held"
-        with pytest.raises(files.FolderLockedError, match=str(other.pid)):
-            with files.folder_lock(tmp_path):
-                pass
+        busy = pytest.raises(files.FolderLockedError, match=str(other.pid))
+        with busy, files.folder_lock(tmp_path):
+            pass
         other.kill()
         other.wait()
     deadline = time.monotonic() + 5
