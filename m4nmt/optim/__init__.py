@@ -1,1 +1,38 @@
-"""Optimisers and learning-rate schedules."""
+"""Optimisers and learning-rate schedules.
+
+`build` turns the optim section of a recipe into a torch optimiser whose state exists from the
+first moment, so that a checkpoint can be read into it in place (`state.tensors`). `schedule.build`
+gives the learning rate of a step as a pure function; the trainer writes it into the groups.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from m4nmt.optim.adafactor import AdafactorOptimizer
+from m4nmt.optim.groups import decay_groups
+from m4nmt.optim.settings import Adafactor, AdamW, Optim
+from m4nmt.optim.state import prepare_adam
+
+__all__ = ["build"]
+
+
+def build(
+    config: Optim, named_parameters: Iterable[tuple[str, nn.Parameter]]
+) -> torch.optim.Optimizer:
+    """The optimiser of a recipe, over parameters known by name.
+
+    Raises:
+        ValueError: a parameter is given twice, or none is given.
+    """
+    groups = decay_groups(named_parameters, config.weight_decay)
+    match config:
+        case AdamW():
+            optimizer = torch.optim.AdamW(
+                groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True
+            )
+            prepare_adam(optimizer)
+            return optimizer
+        case Adafactor():
+            return AdafactorOptimizer(groups, config)
