@@ -9,6 +9,7 @@ Shape letters: B rows, S source length, T target length, D width, H heads, V voc
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
@@ -67,7 +68,13 @@ class Projection(Protocol):
     """States [...,D] to logits [...,V], in any number of leading dimensions, so that a loss may
     project a chunk of the states at a time and never hold all logits."""
 
-    table: Tensor
+    @property
+    def table(self) -> Tensor:
+        """[V,D]."""
+
+    @property
+    def soft_cap(self) -> float:
+        """Logits are c tanh(logit / c); 0 is off."""
 
     def __call__(self, x: Tensor) -> Tensor: ...
 
@@ -97,7 +104,7 @@ class Tokens:
     store: Store = field(default_factory=PassThrough)
     readout: Readout = logits
 
-    @property
+    @cached_property
     def src_mask_B11S(self) -> Tensor:
         """True where a source token may be attended to."""
         return (self.src_BS != PAD)[:, None, None, :]

@@ -1,0 +1,160 @@
+"""Attention parts: projections, the kernel, and the three uses (encoder, causal, cross).
+
+Shape letters: B rows, L length, T queries, S keys, D width, H query heads, G key/value heads,
+K head width.
+"""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m4nmt.model import norm, position
+from m4nmt.model.flow import Tokens
+from m4nmt.model.linear import Linear
+from m4nmt.model.settings import AttentionConfig, LayerConfig, Position
+
+
+@lru_cache(maxsize=64)
+def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
+    """True where the last `queries` of `keys` positions see [T,S]."""
+    with torch.inference_mode(False), torch.no_grad():
+        seen = torch.ones(queries, keys, dtype=torch.bool, device=device)
+        return seen.tril(keys - queries)
+
+
+def attend(
+    q_BHTK: Tensor,
+    k_BGSK: Tensor,
+    v_BGSK: Tensor,
+    mask: Tensor | None,
+    bias_HTS: Tensor | None,
+    dropout: float,
+    soft_cap: float,
+) -> Tensor:
+    """softmax(cap(q k / sqrt(K) + bias)) v under a mask, [B,H,T,K].
+
+    `mask` is True where a key may be seen, broadcastable to [B,H,T,S]; a row that sees nothing
+    gets finite numbers. GQA when G < H: query head h reads key head h // (H / G).
+    """
+    B, H, T, K = q_BHTK.shape
+    G, S = k_BGSK.shape[1:3]
+    q = (q_BHTK * K**-0.5).reshape(B, G, H // G * T, K)
+    scores = (q @ k_BGSK.transpose(-1, -2)).view(B, H, T, S)
+    if bias_HTS is not None:
+        scores = scores + bias_HTS
+    if soft_cap:
+        scores = soft_cap * torch.tanh(scores / soft_cap)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    weights = F.dropout(scores.softmax(-1), dropout, dropout > 0)
+    return (weights.view(B, G, H // G * T, S) @ v_BGSK).view(B, H, T, K)
+
+
+class Attention(nn.Module):
+    """What the three uses share: four projections and the call of the kernel."""
+
+    def __init__(self, dim: int, config: AttentionConfig, gain: float) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.head_dim or dim // config.heads
+        self.kv_heads = config.kv_heads or config.heads
+        inner, shared = config.heads * self.width, self.kv_heads * self.width
+        self.q = Linear(dim, inner, config.bias)
+        self.k = Linear(dim, shared, config.bias)
+        self.v = Linear(dim, shared, config.bias, gain)
+        self.out = Linear(inner, dim, config.bias, gain)
+
+    def split(self, x_BLD: Tensor) -> Tensor:
+        """[B,L,heads*K] to [B,L,heads,K], however many heads live here."""
+        return x_BLD.view(*x_BLD.shape[:-1], -1, self.width)
+
+    def keys_values(self, memory_BSD: Tensor) -> tuple[Tensor, Tensor]:
+        """Projected without position, [B,G,S,K] each."""
+        return (
+            self.split(self.k(memory_BSD)).transpose(1, 2),
+            self.split(self.v(memory_BSD)).transpose(1, 2),
+        )
+
+    def weigh(
+        self,
+        q_BTHK: Tensor,
+        k_BGSK: Tensor,
+        v_BGSK: Tensor,
+        mask: Tensor | None,
+        bias_HTS: Tensor | None = None,
+    ) -> Tensor:
+        """Attend and project out, [B,T,D]."""
+        dropout = self.config.dropout if self.training else 0.0
+        out_BHTK = attend(
+            q_BTHK.transpose(1, 2), k_BGSK, v_BGSK, mask, bias_HTS, dropout, self.config.soft_cap
+        )
+        out_BTD: Tensor = self.out(out_BHTK.transpose(1, 2).flatten(2))
+        return out_BTD
+
+
+class SelfAttention(Attention):
+    """Every source position sees every real source position."""
+
+    def __init__(
+        self, dim: int, layer: LayerConfig, where: Position, gain: float, causal: bool = False
+    ) -> None:
+        super().__init__(dim, layer.attention, gain)
+        self.position = position.inside(where, layer.attention.heads, not causal)
+        normed = layer.attention.qk_norm
+        self.q_norm = norm.build(layer.norm, self.width) if normed else nn.Identity()
+        self.k_norm = norm.build(layer.norm, self.width) if normed else nn.Identity()
+
+    def project(self, x_BLD: Tensor, offset: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B,T,H,K], keys and values [B,G,T,K], positioned."""
+        q_BTHK = self.q_norm(self.split(self.q(x_BLD)))
+        k_BTGK = self.k_norm(self.split(self.k(x_BLD)))
+        q_BTHK, k_BTGK = self.position.rotate(q_BTHK, k_BTGK, offset)
+        return q_BTHK, k_BTGK.transpose(1, 2), self.split(self.v(x_BLD)).transpose(1, 2)
+
+    def forward(self, x_BSD: Tensor, tokens: Tokens) -> Tensor:
+        q_BSHK, k_BGSK, v_BGSK = self.project(x_BSD, 0)
+        S = x_BSD.shape[1]
+        return self.weigh(q_BSHK, k_BGSK, v_BGSK, tokens.src_mask_B11S, self.position.bias(S, S))
+
+
+class CausalAttention(SelfAttention):
+    """Every target position sees itself and the past, some of which may lie in the store."""
+
+    def __init__(
+        self, dim: int, layer: LayerConfig, where: Position, gain: float, name: str
+    ) -> None:
+        super().__init__(dim, layer, where, gain, causal=True)
+        self.name = name
+
+    def forward(self, x_BTD: Tensor, tokens: Tokens) -> Tensor:
+        q_BTHK, k_BGTK, v_BGTK = self.project(x_BTD, tokens.store.offset)
+        k_BGSK, v_BGSK = tokens.store.self_attention(self.name, k_BGTK, v_BGTK)
+        T, S = x_BTD.shape[1], k_BGSK.shape[2]
+        return self.weigh(
+            q_BTHK,
+            k_BGSK,
+            v_BGSK,
+            None if T == 1 else _causal(T, S, x_BTD.device),
+            self.position.bias(T, S),
+        )
+
+
+class CrossAttention(Attention):
+    """Every target position sees every real source position.
+
+    Beams of one source row become further queries of that row, so that keys and values exist once.
+    """
+
+    def __init__(self, dim: int, config: AttentionConfig, gain: float, name: str) -> None:
+        super().__init__(dim, config, gain)
+        self.name = name
+
+    def forward(self, x_BTD: Tensor, memory_BSD: Tensor, tokens: Tokens) -> Tensor:
+        k_BGSK, v_BGSK = tokens.store.cross_attention(
+            self.name, lambda: self.keys_values(memory_BSD)
+        )
+        rows, T, D = x_BTD.shape
+        q_BTHK = self.split(self.q(x_BTD.reshape(rows // tokens.beams, tokens.beams * T, D)))
+        return self.weigh(q_BTHK, k_BGSK, v_BGSK, tokens.src_mask_B11S).view(rows, T, D)
