@@ -1,8 +1,9 @@
 """Which parameters decay.
 
 The rule: weight decay acts on weight matrices only. Parameters with fewer than two dimensions
-(norms, biases, scalars) and tables (embeddings, positions, relative biases) get none: a table row
-that a batch does not use has no gradient, and decay alone would pull rare words to zero.
+(norms, biases, scalars), tables (embeddings, learned positions, relative biases) and the logits of
+transparent attention get none: a table row that a batch does not use has no gradient, and decay
+alone would pull rare words to zero.
 """
 
 from collections.abc import Iterable
@@ -10,12 +11,12 @@ from typing import Any
 
 from torch import nn
 
-TABLES = ("table", "positions", "relative_bias", "mixture")
+UNDECAYED = (".table", ".memory.weight")
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
     """Whether weight decay acts on a parameter."""
-    return parameter.ndim >= 2 and name.rpartition(".")[2] not in TABLES
+    return parameter.ndim >= 2 and not name.endswith(UNDECAYED)
 
 
 def decay_groups(

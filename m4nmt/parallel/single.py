@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from m4nmt.core.seeds import seed_for
 from m4nmt.data.types import Batch
 from m4nmt.model.flow import Projection, Tokens
+from m4nmt.model.translation import TranslationModel
 from m4nmt.parallel.engine import Loss, StepLoss
 from m4nmt.parallel.settings import ParallelConfig
 
@@ -25,7 +26,12 @@ class Single:
     data_world = 1
 
     def __init__(
-        self, model: nn.Module, config: ParallelConfig, loss: Loss, seed: int, device: torch.device
+        self,
+        model: TranslationModel,
+        config: ParallelConfig,
+        loss: Loss,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.model = model
         self.config = config
@@ -75,7 +81,7 @@ class Single:
         return StepLoss(total, torch.cat(nlls), bool(total.isfinite()))
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        return self.model.named_parameters()
+        yield from self.model.canonical_parameters().items()
 
     def grad_norm(self) -> Tensor:
         return torch.nn.utils.get_total_norm(self._grads())
