@@ -1,0 +1,137 @@
+"""Drawing translations from the model instead of searching for the best.
+
+A draw is a function of (seed, sentence, number of the draw, step): the random number is made from
+these, so that neither the batch a sentence is in nor how many draws are asked for changes it
+(floating-point noise of the batch aside). The scores are the model's own, not those of the shaped
+distribution that was drawn from, so they compare with those of beam search.
+
+Not its job: the model (`Decoder`), batching of sentences, text.
+
+Shape letters: B sentences, K draws, R = B*K rows, V vocabulary, T steps, N choices left.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from m4nmt.core.seeds import numpy_generator
+from m4nmt.core.stages import SearchConfig
+from m4nmt.translate.decoder import (
+    Cancelled,
+    Decoder,
+    Hypothesis,
+    Symbols,
+    check,
+    length_penalty,
+    log_total,
+    ranked,
+)
+
+
+def shape(logits_RV: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
+    """The distribution to draw from: (probabilities [R,N], ids [R,N]).
+
+    Temperature first, then the `top_k` likeliest (0: all), then of these the smallest set whose
+    mass is at least `top_p` (nucleus, Holtzman et al. 2020, arXiv:1904.09751). Not renormalised.
+    """
+    scaled_RV = logits_RV.double() / temperature
+    if not top_k and top_p == 1.0:
+        ids_RV = torch.arange(scaled_RV.shape[1], device=scaled_RV.device).expand_as(scaled_RV)
+        return scaled_RV.softmax(-1), ids_RV
+    count = min(top_k or scaled_RV.shape[1], scaled_RV.shape[1])
+    best_RN, ids_RN = scaled_RV.topk(count, -1)
+    p_RN = best_RN.softmax(-1)
+    before_RN = p_RN.cumsum(-1) - p_RN
+    return p_RN.masked_fill(before_RN >= top_p, 0.0), ids_RN
+
+
+def pick(p_RN: Tensor, uniform_R: Tensor) -> Tensor:
+    """Index [R] into N of the draw at `uniform_R` in [0, 1), by the inverse of the distribution."""
+    mass_RN = p_RN.cumsum(-1)
+    return (mass_RN <= uniform_R[:, None] * mass_RN[:, -1:]).sum(-1)
+
+
+def uniforms(seed: int, key: Sequence[int], draws: int, steps: int) -> NDArray[np.float64]:
+    """Random numbers [draws, steps] in [0, 1) of the sentence `key`."""
+    name = " ".join(map(str, key))
+    rows = [numpy_generator("draw", seed, name, i).random(steps) for i in range(draws)]
+    return np.stack(rows)
+
+
+def sample(
+    decoder: Decoder,
+    limits: list[int],
+    keys: Sequence[Sequence[int]],
+    config: SearchConfig,
+    symbols: Symbols,
+    device: torch.device,
+    cancelled: Cancelled | None = None,
+) -> list[list[Hypothesis]]:
+    """The best `config.n_best` of `config.beam` draws of each sentence, in order.
+
+    Args:
+        decoder: one row for each of the sentences.
+        limits: most tokens of each sentence, end symbol included, at least 1.
+        keys: what names each sentence, such as its source ids.
+        cancelled: asked before every step.
+
+    Raises:
+        CancelledError: `cancelled` said so.
+        FloatingPointError: the model gave numbers that are not finite.
+    """
+    if not limits:
+        return []
+    B, K, T = len(limits), config.beam, max(limits)
+    forbidden = torch.tensor(symbols.forbidden, dtype=torch.long, device=device)
+    random = np.stack([uniforms(config.seed, key, K, T) for key in keys])
+    random_BKT = torch.from_numpy(random).to(device)
+    limit_B1 = torch.tensor(limits, device=device)[:, None]
+    token_BKT = torch.zeros(B, K, T, dtype=torch.long, device=device)
+    logp_BKT = torch.zeros(B, K, T, device=device)
+    open_BK = torch.ones(B, K, dtype=torch.bool, device=device)
+    live_B = torch.arange(B, device=device)
+    last_R = torch.full((B,), symbols.bos, device=device)
+    for t in range(T):
+        check(cancelled)
+        logits_RV = decoder.step(last_R).float()
+        if t == 0:
+            everyone = live_B.repeat_interleave(K)
+            logits_RV = logits_RV[everyone]
+            decoder.select(everyone, None)
+        total_R1 = log_total(logits_RV)
+        p_RN, ids_RN = shape(
+            logits_RV.index_fill_(1, forbidden, -torch.inf),
+            config.temperature,
+            config.top_k,
+            config.top_p,
+        )
+        token_R1 = ids_RN.gather(1, pick(p_RN, random_BKT[live_B, :, t].flatten())[:, None])
+        token_BKT[live_B, :, t] = token_R1.view(-1, K)
+        logp_BKT[live_B, :, t] = (logits_RV.gather(1, token_R1) - total_R1).view(-1, K)
+        ends_BK = (token_R1.view(-1, K) == symbols.eos) | (limit_B1[live_B] == t + 1)
+        open_BK[live_B] &= ~ends_BK
+        stay = open_BK[live_B].any(1).nonzero()[:, 0]
+        if not len(stay):
+            break
+        if len(stay) < len(live_B):
+            rows = (stay[:, None] * K + torch.arange(K, device=device)).flatten()
+            decoder.select(rows, stay)
+            token_R1, live_B = token_R1[rows], live_B[stay]
+        last_R = token_R1[:, 0]
+    results = []
+    for tokens, logps, limit in zip(token_BKT.tolist(), logp_BKT.tolist(), limits, strict=True):
+        draws = zip(tokens, logps, strict=True)
+        cuts = [_cut(*draw, limit, config.length_alpha, symbols.eos) for draw in draws]
+        results.append(ranked(cuts, config.n_best))
+    return results
+
+
+def _cut(tokens: list[int], logp: list[float], limit: int, alpha: float, eos: int) -> Hypothesis:
+    """A draw up to its end symbol, or to its limit."""
+    finished = eos in tokens[:limit]
+    length = tokens.index(eos) + 1 if finished else limit
+    score = sum(logp[:length]) / length_penalty(length, alpha)
+    return Hypothesis(tuple(tokens[:length]), tuple(logp[:length]), score, finished)
