@@ -1,0 +1,1 @@
+"""One router for each API that clients speak; all of them are thin coats over Service."""

@@ -1,0 +1,71 @@
+"""The languages of one model as clients know them: codes in and out, names, direction of writing.
+
+Codes and names come from m4nmt.data.language; here are the habits of translation clients.
+Not its job: knowing what the model can translate (service.py asks the translator).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from m4nmt.data import language
+
+# Codes that translation clients still send and that are no language tags.
+_HABITS = {"zt": "zh-Hant", "pb": "pt"}
+# Old codes that some clients look for in the list itself, and the code listed for them.
+LISTED_HABITS = {"iw": "he", "no": "nb", "zh-Hans": "zh"}
+_LONGEST = 40  # characters of a code; what is longer is none, and must not fill a cache
+
+
+class UnknownLanguageError(ValueError):
+    """A code that is not a language of this model; the message names the nearest ones."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language of the model.
+
+    Attributes:
+        flores: the model's own code. `code`: the shortest BCP-47 tag that means it.
+        name: in English. `native`: in the language itself, where that is known.
+        rtl: written from right to left.
+    """
+
+    flores: str
+    code: str
+    name: str
+    native: str
+    rtl: bool
+
+
+class Languages:
+    """The languages of one model, found by any spelling of their codes."""
+
+    def __init__(self, codes: Iterable[str]) -> None:
+        self.all: tuple[Language, ...] = tuple(_describe(code) for code in sorted(set(codes)))
+        self._by_code = {language.flores: language for language in self.all}
+
+    def find(self, code: str) -> Language:
+        """The language that a client means: FLORES, ISO 639 or BCP-47, whichever is there.
+
+        Raises:
+            UnknownLanguageError: not a language of this model.
+        """
+        spelled, known = code.strip()[:_LONGEST], self._by_code
+        try:
+            return known[language.normalise(_HABITS.get(spelled.lower(), spelled), known)]
+        except ValueError as error:
+            codes = ", ".join(x.code for x in self.all)
+            raise UnknownLanguageError(
+                f"{spelled!r} is not supported; supported: {codes}"
+            ) from error
+
+
+def _describe(flores: str) -> Language:
+    native = language.native_name(flores)
+    return Language(
+        flores,
+        language.to_bcp47(flores),
+        language.display_name(flores),
+        native[:1].upper() + native[1:],
+        language.is_rtl(flores),
+    )
