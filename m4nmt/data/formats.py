@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 from m4nmt.data.manifest import Corpus
 
@@ -22,7 +22,7 @@ MAX_INVALID = 0.001
 _CHUNK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_OPENERS: dict[str, Callable[[Path], object]] = {
+_OPENERS: dict[str, Callable[[Path], Any]] = {
     ".gz": gzip.open,
     ".xz": lzma.open,
     ".bz2": bz2.open,
@@ -157,10 +157,14 @@ def _join(carry: list[bytes], line: bytes) -> bytes:
 
 def _chunks(path: Path) -> Iterator[bytes]:
     """The bytes of a file, unpacked."""
-    opener = _OPENERS.get(path.suffix, lambda p: p.open("rb"))
+    opener = _OPENERS.get(path.suffix, _open)
     try:
-        with cast(IO[bytes], opener(path)) as stream:
+        with opener(path) as stream:
             while chunk := stream.read(_CHUNK):
                 yield chunk
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         raise FormatError(f"{path}: cannot be unpacked: {error}; fetch it again") from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")

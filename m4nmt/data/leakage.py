@@ -7,7 +7,7 @@ job: deciding what is done about it (clean.py).
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +72,8 @@ def repeats(
     repeated, later = np.zeros(total, bool), np.zeros(total, bool)
     bits = max(0, int(total // part).bit_length())
     for number in range(1 << bits):
-        places: list[NDArray[np.int64]] = []
-        values: list[Keys] = []
+        places = [np.empty(0, np.int64)]
+        values = [np.empty(0, np.uint64)]
         start = 0
         for chunk in chunks():
             wanted = chunk != 0
@@ -83,19 +83,11 @@ def repeats(
             places.append(here + start)
             values.append(chunk[here])
             start += len(chunk)
-        _mark(
-            _join(places, np.dtype(np.int64)), _join(values, np.dtype(np.uint64)), repeated, later
-        )
+        _mark(np.concatenate(places), np.concatenate(values), repeated, later)
     return repeated, later
 
 
-def _join(parts: Sequence[NDArray[np.generic]], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
-
-
-def _mark(
-    places: NDArray[np.generic], values: NDArray[np.generic], repeated: Mask, later: Mask
-) -> None:
+def _mark(places: NDArray[np.int64], values: Keys, repeated: Mask, later: Mask) -> None:
     order = np.argsort(values, kind="stable")
     same = np.flatnonzero(values[order][1:] == values[order][:-1])
     later[places[order[same + 1]]] = True

@@ -26,6 +26,7 @@ from m4nmt.data.types import Direction, Examples, Ragged, Split
 FORMAT = 1
 STORE_FILE = "store.json"
 _HASH_ON_OPEN = 1 << 30
+Numbers = NDArray[np.int64]
 
 
 class StoreError(RuntimeError):
@@ -156,7 +157,8 @@ def _spans(starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> NDArray[np.
     """Indices of all elements of these spans, one span after another."""
     ends = np.cumsum(lengths, dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    places: NDArray[np.int64] = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    return places
 
 
 class Store:
