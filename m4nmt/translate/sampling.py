@@ -54,6 +54,17 @@ def pick(p_RN: Tensor, uniform_R: Tensor) -> Tensor:
     return (mass_RN <= uniform_R[:, None] * mass_RN[:, -1:]).sum(-1)
 
 
+def draw(
+    logits_RV: Tensor, uniform_R: Tensor, config: SearchConfig, forbidden: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A token of each row and its log-probability under the model, [R,1] each."""
+    total_R1 = log_total(logits_RV)
+    allowed_RV = logits_RV.index_fill_(1, forbidden, -torch.inf)
+    p_RN, ids_RN = shape(allowed_RV, config.temperature, config.top_k, config.top_p)
+    token_R1 = ids_RN.gather(1, pick(p_RN, uniform_R)[:, None])
+    return token_R1, logits_RV.gather(1, token_R1) - total_R1
+
+
 def uniforms(seed: int, key: Sequence[int], draws: int, steps: int) -> NDArray[np.float64]:
     """Random numbers [draws, steps] in [0, 1) of the sentence `key`."""
     name = " ".join(map(str, key))
@@ -101,16 +112,9 @@ def sample(
             everyone = live_B.repeat_interleave(K)
             logits_RV = logits_RV[everyone]
             decoder.select(everyone, None)
-        total_R1 = log_total(logits_RV)
-        p_RN, ids_RN = shape(
-            logits_RV.index_fill_(1, forbidden, -torch.inf),
-            config.temperature,
-            config.top_k,
-            config.top_p,
-        )
-        token_R1 = ids_RN.gather(1, pick(p_RN, random_BKT[live_B, :, t].flatten())[:, None])
+        token_R1, logp_R1 = draw(logits_RV, random_BKT[live_B, :, t].flatten(), config, forbidden)
         token_BKT[live_B, :, t] = token_R1.view(-1, K)
-        logp_BKT[live_B, :, t] = (logits_RV.gather(1, token_R1) - total_R1).view(-1, K)
+        logp_BKT[live_B, :, t] = logp_R1.view(-1, K)
         ends_BK = (token_R1.view(-1, K) == symbols.eos) | (limit_B1[live_B] == t + 1)
         open_BK[live_B] &= ~ends_BK
         stay = open_BK[live_B].any(1).nonzero()[:, 0]
