@@ -7,6 +7,7 @@ translate="no" or class="notranslate" pass verbatim. So no tag can come out that
 import html
 from collections.abc import Sequence
 from html.parser import HTMLParser
+from itertools import accumulate
 
 _VERBATIM = {"script", "style", "code", "pre", "textarea", "noscript", "iframe", "svg", "math"}
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta"} | {
@@ -14,16 +15,14 @@ _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "me
     "track",
     "wbr",
 }
+_RAW_TEXT = {"script", "style", "iframe", "xmp", "noembed", "noframes", "plaintext"}
 
 
 class Markup:
     """A document as alternating pieces; `texts` are those to translate, in order."""
 
     def __init__(self, document: str) -> None:
-        splitter = _Splitter()
-        splitter.feed(document)
-        splitter.close()
-        self._pieces = splitter.pieces
+        self._pieces = _Splitter(document).pieces
         self.texts: tuple[str, ...] = tuple(text for is_text, text in self._pieces if is_text)
 
     def fill(self, translations: Sequence[str]) -> str:
@@ -36,15 +35,23 @@ class Markup:
 
 
 class _Splitter(HTMLParser):
-    """Collects (is text, piece). Pieces of markup are exactly what the input said."""
+    """Collects (is text, piece). Markup is cut from the document itself, never written anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, document: str) -> None:
         super().__init__(convert_charrefs=True)
         self.pieces: list[tuple[bool, str]] = []
+        self._document = document
+        self._lines = list(accumulate((len(x) + 1 for x in document.split("\n")), initial=0))
+        self._raw_from: int | None = None  # where the markup began that is being read
+        self._text = ""  # unescaped text that is being read
         self._kept: list[str] = []  # open elements, from the outermost untranslated one inwards
+        self.feed(document)
+        self.close()
+        self._end_text()
+        self._end_raw(len(document))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._raw(self.get_starttag_text() or "")
+        self._raw()
         if tag in _VOID:
             return
         values = dict(attrs)
@@ -57,41 +64,55 @@ class _Splitter(HTMLParser):
             self._kept.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _VOID:
-            self._raw(self.get_starttag_text() or "")
-        else:  # HTML has no self-closing elements: browsers read <b/> as <b>
-            self.handle_starttag(tag, attrs)
+        self.handle_starttag(tag, attrs)  # HTML knows no <b/>: browsers read it as <b>
 
     def handle_endtag(self, tag: str) -> None:
-        self._raw(f"</{tag}>")
+        self._raw()
         if tag in self._kept:
             while self._kept.pop() != tag:
                 pass
 
     def handle_data(self, data: str) -> None:
-        if self.cdata_elem in ("script", "style"):  # never escaped, in or out
-            self._raw(data)
-        elif self._kept or not any(character.isalpha() for character in data):
-            self._raw(html.escape(data, quote=False))
-        else:
-            body = data.strip()
-            start = data.index(body)
-            self._raw(html.escape(data[:start], quote=False))
-            self.pieces.append((True, body))
-            self._raw(html.escape(data[start + len(body) :], quote=False))
+        if self.cdata_elem in _RAW_TEXT:  # never escaped, neither in nor out
+            self._raw()
+            return
+        self._end_raw(self._here())
+        self._text += data
 
     def handle_comment(self, data: str) -> None:
-        self._raw(f"<!--{data}-->")
+        self._raw()
 
     def handle_decl(self, decl: str) -> None:
-        self._raw(f"<!{decl}>")
+        self._raw()
 
     def handle_pi(self, data: str) -> None:
-        self._raw(f"<?{data}>")
+        self._raw()
 
     def unknown_decl(self, data: str) -> None:
-        self._raw(f"<![{data}]>")
+        self._raw()
 
-    def _raw(self, piece: str) -> None:
-        if piece:
-            self.pieces.append((False, piece))
+    def _here(self) -> int:
+        line, column = self.getpos()
+        return self._lines[line - 1] + column
+
+    def _raw(self) -> None:
+        self._end_text()
+        if self._raw_from is None:
+            self._raw_from = self._here()
+
+    def _end_raw(self, at: int) -> None:
+        if self._raw_from is not None:
+            self.pieces.append((False, self._document[self._raw_from : at]))
+            self._raw_from = None
+
+    def _end_text(self) -> None:
+        """What is read is text; spaces around it, and text without a letter, are only escaped."""
+        text, self._text = self._text, ""
+        body = text.strip()
+        if self._kept or not any(character.isalpha() for character in body):
+            self.pieces.append((False, html.escape(text, quote=False)))
+            return
+        start = text.index(body)
+        self.pieces.append((False, html.escape(text[:start], quote=False)))
+        self.pieces.append((True, body))
+        self.pieces.append((False, html.escape(text[start + len(body) :], quote=False)))

@@ -46,18 +46,18 @@ def run(
         failures.append(error)
         server.should_exit = True
 
-    listener = _listen(host, port)
+    listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     console.print(f"listening on http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends it)")
     load = translator if callable(translator) else lambda: translator
-    server = _Server(Service(load, config, failed))
+    server = Server(Service(load, config, failed))
     with listener:
         server.run(sockets=[listener])
     if failures:
         raise StartError(f"the model could not be loaded: {failures[0]}") from failures[0]
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A socket that is taken before the model is loaded, so that a wrong port is known at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -68,7 +68,7 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn that tells the service when it begins to drain."""
 
     def __init__(self, service: Service) -> None:

@@ -1,0 +1,172 @@
+"""Texts of many requests are translated together, once, in order, and only while wanted."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from m4nmt_serve.batcher import Batcher, Item
+from m4nmt_serve.errors import ServiceError
+
+
+class Engine:
+    """Upper-cases; remembers its batches."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.batches: list[list[str]] = []
+
+    def __call__(self, items: Sequence[Item]) -> list[list[str]]:
+        self.batches.append([item.text for item in items])
+        time.sleep(self.seconds)
+        if any(item.text == "poison" for item in items):
+            raise RuntimeError("the engine choked")
+        return [[item.text.upper()] for item in items]
+
+
+def item(text: str) -> Item:
+    return Item(text, "eng_Latn", "deu_Latn", 1)
+
+
+def with_batcher(engine: Engine, body: Callable[[Batcher], Awaitable[Any]], **changes: Any) -> Any:
+    options = {"batch_chars": 100, "wait": 0.02, "queue_chars": 1000, "cache_chars": 1000}
+
+    async def whole() -> Any:
+        batcher = Batcher(engine, **{**options, **changes})
+        batcher.start()
+        try:
+            return await asyncio.wait_for(body(batcher), 10)
+        finally:
+            await batcher.close()
+
+    return asyncio.run(whole())
+
+
+def test_callers_share_batches_and_get_their_own_answers_in_order() -> None:
+    engine = Engine(0.01)
+
+    async def body(batcher: Batcher) -> list[list[Sequence[str]]]:
+        asks = [[item(f"{i}-a"), item(f"{i}-b")] for i in range(64)]
+        return await asyncio.gather(*(batcher.translate(ask) for ask in asks))
+
+    answers = with_batcher(engine, body)
+    assert answers == [[[f"{i}-A"], [f"{i}-B"]] for i in range(64)]
+    assert len(engine.batches) <= 8  # 128 texts of some 4 characters, 100 characters a batch
+    assert all(sum(map(len, batch)) <= 100 for batch in engine.batches)
+
+
+def test_a_text_larger_than_the_budget_goes_alone() -> None:
+    engine = Engine()
+    long = "x" * 300
+    with_batcher(engine, lambda b: b.translate([item("a"), item(long), item("b")]))
+    assert engine.batches == [["a"], [long], ["b"]]
+
+
+def test_equal_texts_are_translated_once_in_flight_and_later() -> None:
+    engine = Engine(0.05)
+
+    async def body(batcher: Batcher) -> Any:
+        first = await asyncio.gather(*(batcher.translate([item("same")]) for _ in range(5)))
+        running = asyncio.create_task(batcher.translate([item("slow")]))
+        await asyncio.sleep(0.04)  # it is in the engine now
+        joined = await batcher.translate([item("slow"), item("same"), item("slow")])
+        return first, await running, joined
+
+    first, slow, joined = with_batcher(engine, body)
+    assert first == [[["SAME"]]] * 5
+    assert slow == [["SLOW"]]
+    assert joined == [["SLOW"], ["SAME"], ["SLOW"]]
+    assert engine.batches == [["same"], ["slow"]]
+
+
+def test_without_a_cache_texts_are_translated_again() -> None:
+    engine = Engine()
+
+    async def body(batcher: Batcher) -> None:
+        for _ in range(2):
+            await batcher.translate([item("a")])
+
+    with_batcher(engine, body, cache_chars=0)
+    assert engine.batches == [["a"], ["a"]]
+
+
+def test_what_nobody_waits_for_is_never_begun() -> None:
+    engine = Engine(0.1)
+
+    async def body(batcher: Batcher) -> None:
+        busy = asyncio.create_task(batcher.translate([item("busy")]))
+        await asyncio.sleep(0.05)
+        left = asyncio.create_task(batcher.translate([item("left"), item("shared")]))
+        stays = asyncio.create_task(batcher.translate([item("shared")]))
+        await asyncio.sleep(0)
+        assert batcher.queued == len("left") + len("shared")
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        assert batcher.queued == len("shared")
+        assert await stays == [["SHARED"]]
+        await busy
+
+    with_batcher(engine, body)
+    assert engine.batches == [["busy"], ["shared"]]
+
+
+def test_a_caller_that_leaves_does_not_disturb_the_others_in_the_engine() -> None:
+    engine = Engine(0.1)
+
+    async def body(batcher: Batcher) -> Any:
+        left = asyncio.create_task(batcher.translate([item("both")]))
+        stays = asyncio.create_task(batcher.translate([item("both")]))
+        await asyncio.sleep(0.06)
+        left.cancel()
+        return await stays
+
+    assert with_batcher(engine, body) == [["BOTH"]]
+
+
+def test_a_full_queue_says_when_to_come_back() -> None:
+    engine = Engine(0.2)
+
+    async def body(batcher: Batcher) -> None:
+        busy = asyncio.create_task(batcher.translate([item("busy")]))
+        await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(batcher.translate([item("w" * 900)]))
+        await asyncio.sleep(0)
+        with pytest.raises(ServiceError) as refused:
+            await batcher.translate([item("x" * 101)])
+        assert refused.value.status == 429
+        assert int(refused.value.headers["Retry-After"]) >= 1
+        assert await batcher.translate([item("busy")]) == [["BUSY"]]  # joins what runs: no room
+        await asyncio.gather(busy, waiting)
+
+    with_batcher(engine, body)
+
+
+def test_one_bad_text_does_not_spoil_its_neighbours() -> None:
+    engine = Engine()
+
+    async def body(batcher: Batcher) -> Any:
+        asks = (batcher.translate([item(text)]) for text in ("a", "poison", "b"))
+        return await asyncio.gather(*asks, return_exceptions=True)
+
+    good, bad, fine = with_batcher(engine, body)
+    assert (good, fine) == ([["A"]], [["B"]])
+    assert isinstance(bad, ServiceError)
+    assert bad.status == 500
+    assert "choked" not in bad.message
+
+
+def test_closing_answers_whoever_waits() -> None:
+    engine = Engine(0.2)
+
+    async def body(batcher: Batcher) -> Any:
+        tasks = [asyncio.create_task(batcher.translate([item(text)])) for text in ("run", "wait")]
+        await asyncio.sleep(0.05)
+        await batcher.close()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    for answer in with_batcher(engine, body, batch_chars=3):
+        assert isinstance(answer, ServiceError)
+        assert answer.status == 503

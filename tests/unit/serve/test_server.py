@@ -1,0 +1,109 @@
+"""Starting, failing to start, and ending in good order."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from serve_helpers import FakeTranslator, running
+
+from m4nmt_serve.app import create_app
+from m4nmt_serve.server import StartError, listen, run
+
+HERE = Path(__file__).parent
+
+
+def test_it_is_alive_but_not_ready_while_it_loads() -> None:
+    go = threading.Event()
+
+    def load() -> FakeTranslator:
+        go.wait(10)
+        return FakeTranslator()
+
+    with running(load, wait=False) as up:
+        assert up.client.get("health").json() == {"status": "ok"}
+        loading = up.client.get("ready")
+        assert (loading.status_code, loading.json()) == (503, {"status": "loading"})
+        early = up.client.post("translate", json={"q": "x", "source": "en", "target": "de"})
+        assert early.status_code == 503
+        assert early.headers["retry-after"] == "2"
+        go.set()
+        deadline = time.monotonic() + 10
+        while up.client.get("ready").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert up.client.get("ready").json() == {"status": "ready"}
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_server_with_the_reason() -> None:
+    def load() -> FakeTranslator:
+        raise OSError("no model here")
+
+    with pytest.raises(StartError, match="no model here"):
+        run(load, port=0)
+
+
+def test_a_taken_port_is_named() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=f"127.0.0.1:{port}"):
+            run(FakeTranslator(), port=port)
+
+
+def test_the_app_runs_under_any_asgi_server() -> None:
+    app = create_app(FakeTranslator())
+    assert "/translate" in app.openapi()["paths"]
+
+
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from serve_helpers import FakeTranslator
+from m4nmt_serve.server import run
+run(FakeTranslator(seconds=1.0), port=int(sys.argv[2]))
+"""
+
+
+def test_sigterm_answers_what_was_begun_and_ends_with_zero() -> None:
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", _PROGRAM, str(HERE), str(port)]
+    with subprocess.Popen(command) as process:
+        try:
+            url = f"http://127.0.0.1:{port}/"
+            _wait_until_ready(url)
+            answers: list[int] = []
+
+            def ask(i: int) -> None:
+                body = {"q": f"text {i}", "source": "en", "target": "de"}
+                answers.append(httpx.post(f"{url}translate", json=body, timeout=20).status_code)
+
+            threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            for thread in threads:
+                thread.join()
+            assert answers == [200] * 8
+            assert process.wait(10) == 0
+            with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port)):
+                pass
+        finally:
+            process.kill()
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("the server did not come up")
