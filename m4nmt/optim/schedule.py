@@ -44,7 +44,7 @@ def _warmed(warmup: int, lr: float, factor: Callable[[int], float]) -> Callable[
 
 def _inverse_sqrt(config: InverseSqrt, lr: float, dim: int) -> Callable[[int], float]:
     """Vaswani et al. 2017, section 5.3, counted as in lingvo's TransformerSchedule."""
-    warmup = max(1, config.warmup)
+    warmup = config.warmup
     peak = config.scale * warmup**-0.5 if config.scale else lr
     if config.scale and config.dim_factor:
         peak *= dim**-0.5

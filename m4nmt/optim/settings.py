@@ -13,6 +13,12 @@ class AdamW:
     eps: float = 1e-9
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.eps <= 0 or self.weight_decay < 0:
+            raise ValueError("need lr > 0, eps > 0 and weight_decay >= 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"need 0 <= beta < 1, got betas={self.betas}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adafactor:
@@ -35,8 +41,19 @@ class Adafactor:
     weight_decay: float = 0.0
     min_dim_factored: int = 2
 
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.clip_threshold <= 0 or self.weight_decay < 0:
+            raise ValueError("need lr > 0, clip_threshold > 0 and weight_decay >= 0")
+        if not 0 <= self.beta1 < 1 or not 0 < self.beta2 < 1 or self.decay_exponent <= 0:
+            raise ValueError("need 0 <= beta1 < 1, 0 < beta2 < 1 and decay_exponent > 0")
+
 
 Optim = AdamW | Adafactor
+
+
+def _warmed_and_floored(warmup: int, floor: float = 0.0) -> None:
+    if warmup < 0 or not 0 <= floor <= 1:
+        raise ValueError("need warmup >= 0 and 0 <= floor <= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +61,9 @@ class Constant:
     """lr after a linear warm-up of `warmup` steps (0: none)."""
 
     warmup: int = 0
+
+    def __post_init__(self) -> None:
+        _warmed_and_floored(self.warmup)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +78,10 @@ class InverseSqrt:
     warmup: int = 4000
     dim_factor: bool = True
 
+    def __post_init__(self) -> None:
+        if self.warmup < 1 or self.scale < 0:
+            raise ValueError("need warmup >= 1 and scale >= 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
@@ -66,6 +90,9 @@ class Linear:
     warmup: int = 0
     floor: float = 0.0
 
+    def __post_init__(self) -> None:
+        _warmed_and_floored(self.warmup, self.floor)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine:
@@ -73,6 +100,9 @@ class Cosine:
 
     warmup: int = 0
     floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _warmed_and_floored(self.warmup, self.floor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +113,11 @@ class WarmupStableDecay:
     decay: float = 0.2
     floor: float = 0.0
     shape: Literal["linear", "sqrt"] = "sqrt"
+
+    def __post_init__(self) -> None:
+        _warmed_and_floored(self.warmup, self.floor)
+        if not 0 < self.decay <= 1:
+            raise ValueError("need 0 < decay <= 1")
 
 
 Schedule = Constant | InverseSqrt | Linear | Cosine | WarmupStableDecay
