@@ -86,7 +86,8 @@ class Single:
     def grad_norm(self) -> Tensor:
         # Rows first: over a table of millions of numbers one fp32 sum is off by 1e-4 on the CPU.
         rows = [torch.linalg.vector_norm(grad, dim=-1).flatten() for grad in self._grads()]
-        return torch.linalg.vector_norm(torch.cat(rows).double()).float()
+        norm: Tensor = torch.linalg.vector_norm(torch.cat(rows).double())
+        return norm.float()
 
     def scale_grads(self, factor: float | Tensor) -> None:
         torch._foreach_mul_(self._grads(), factor)
