@@ -61,11 +61,7 @@ class Languages:
 
 
 def _describe(flores: str) -> Language:
-    native = language.native_name(flores)
-    return Language(
-        flores,
-        language.to_bcp47(flores),
-        language.display_name(flores),
-        native[:1].upper() + native[1:],
-        language.is_rtl(flores),
-    )
+    name, native = language.display_name(flores), language.native_name(flores)
+    if native != flores:  # which is what stands for a name that nobody knows
+        native = native[:1].upper() + native[1:]
+    return Language(flores, language.to_bcp47(flores), name, native, language.is_rtl(flores))
