@@ -63,8 +63,12 @@ def build_examples(corpus: Path, tokenizer: PreTrainedTokenizerFast) -> list[dic
 
 def build_model(kind: str, vocabulary: int, inner_dropout: float) -> PreTrainedModel:
     """The common model in the form of one of the two families."""
-    from transformers import M2M100Config, M2M100ForConditionalGeneration
-    from transformers import MarianConfig, MarianMTModel
+    from transformers import (
+        M2M100Config,
+        M2M100ForConditionalGeneration,
+        MarianConfig,
+        MarianMTModel,
+    )
     from transformers.models.m2m_100.modeling_m2m_100 import shift_tokens_right
 
     settings: dict[str, Any] = {
@@ -105,8 +109,13 @@ def rows(examples: list[dict[str, Any]], batch_tokens: int) -> int:
 
 def train(options: shared.Options, window: shared.Window) -> None:
     """Run the trainer in this process."""
-    from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
-    from transformers import TrainerCallback, set_seed
+    from transformers import (
+        DataCollatorForSeq2Seq,
+        Seq2SeqTrainer,
+        Seq2SeqTrainingArguments,
+        TrainerCallback,
+        set_seed,
+    )
 
     class Watch(TrainerCallback):
         """Counts an update when the optimiser has made its step."""
