@@ -27,7 +27,7 @@ def parallelize(model: TranslationModel, config: ParallelConfig, loss: Loss, see
     materialise(model, device, seed)
     if config.compile:
         for name in model.names:
-            model.get_submodule(name).compile()
+            model.get_submodule(name).compile()  # in place; equal layers share one graph
     return Single(model, config, loss, seed, device)
 
 

@@ -137,9 +137,9 @@ class Single:
         return list(zip(*parts, strict=True))
 
     def _forward(
-        self, piece: tuple[Tensor, Tensor, Tensor], tokens: int, pieces: int
+        self, piece: tuple[Tensor, Tensor, Tensor], count: int, pieces: int
     ) -> tuple[Tensor, Tensor]:
-        """(this piece's share of the mean loss, -log p of its rows [B])."""
+        """(share of `count` tokens' mean loss and of the pieces' mean aux, -log p of its rows [B])."""
         src_BS, tgt_BT, out_BT = piece
         nlls: list[Tensor] = []
 
@@ -148,8 +148,10 @@ class Single:
             nlls.append(nll_B)
             return objective
 
-        flow = self.model(Tokens(src_BS, tgt_BT, readout=readout))
-        return flow.x / tokens + flow.aux.sum() / pieces, nlls[0]
+        tokens = Tokens(src_BS, tgt_BT, readout=readout)
+        _ = tokens.src_mask_B11S  # cached here: inside a compiled segment it would break the graph
+        flow = self.model(tokens)
+        return flow.x / count + flow.aux.sum() / pieces, nlls[0]
 
     def _grads(self) -> list[Tensor]:
         return [p.grad for p in self.model.parameters() if p.grad is not None]
