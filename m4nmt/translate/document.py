@@ -1,0 +1,104 @@
+"""One text on its way: its parts, what of it is decoded, and its translations put together.
+
+Not its job: where sentences end (segment), decoding, or ids.
+"""
+
+import heapq
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from m4nmt.data.types import Direction
+from m4nmt.translate.segment import Part, has_words, join, shorten, split
+from m4nmt.translate.types import Translation
+
+# A line goes out as one line, whatever bytes a model puts together.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
+
+
+class TextError(ValueError):
+    """A text that cannot be translated; says which, where and why."""
+
+
+def checked(texts: Sequence[str]) -> list[str]:
+    """The texts, if they are.
+
+    Raises:
+        TypeError: one text instead of a sequence of texts, or something that is no text.
+        TextError: a lone surrogate.
+    """
+    if isinstance(texts, str):
+        raise TypeError("give a sequence of texts, not one text: [text]")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {i} is of type {type(text).__name__}, not a string")
+        found = None if text.isascii() else _NOT_UTF8.search(text)
+        if found:
+            raise TextError(
+                f"text {i} holds a lone surrogate (U+{ord(found.group()):04X}) at character "
+                f"{found.start()}; it is not valid Unicode: decode the input strictly as UTF-8"
+            )
+    return list(texts)
+
+
+def one_line(text: str) -> str:
+    """The text without control characters and line breaks."""
+    return _CONTROL.sub(" ", text).strip()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text, its direction, and its parts; `"".join` of the parts' texts is the text."""
+
+    direction: Direction
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, text: str, direction: Direction, sentences: bool) -> "Document":
+        """A text whose sentences are parts; only its lines, if not `sentences`. Nothing of a text
+        that already is in the target language is translated."""
+        if direction.src == direction.tgt:
+            return cls(direction, (Part(text, False),))
+        return cls(direction, tuple(split(text, direction.src, sentences)))
+
+    def to_translate(self) -> Iterator[str]:
+        """The parts that a model is needed for."""
+        return (part.text for part in self.parts if part.sentence and has_words(part.text))
+
+    def cut(self, fits: Callable[[str], bool]) -> "Document":
+        """With its sentences in parts that fit."""
+        parts: list[Part] = []
+        for part in self.parts:
+            parts += shorten(part.text, fits) if part.sentence else [part]
+        return Document(self.direction, tuple(parts))
+
+    def put_together(
+        self, options: Mapping[str, Sequence[Translation]], n_best: int
+    ) -> list[Translation]:
+        """The best translations of the whole, given those of the parts.
+
+        The scores of the parts are summed; the best n of all combinations are found exactly.
+        """
+        sentences = [part.text for part in self.parts if part.sentence]
+        choices = ([*options.get(text, ())] or [Translation(text, 0.0)] for text in sentences)
+        return [self._join(way) for way in combine(choices, n_best)]
+
+    def _join(self, way: Sequence[Translation]) -> Translation:
+        texts = [translation.text for translation in way]
+        return Translation(
+            text=join(self.parts, texts, self.direction.src, self.direction.tgt),
+            score=sum(t.score for t in way),
+            tokens=tuple(token for t in way for token in t.tokens),
+            token_scores=tuple(score for t in way for score in t.token_scores),
+            finished=all(t.finished for t in way),
+        )
+
+
+def combine(options: Iterable[Sequence[Translation]], n_best: int) -> list[tuple[Translation, ...]]:
+    """The n best ways to take one of each, by sum of scores, best first."""
+    ways: list[tuple[float, tuple[Translation, ...]]] = [(0.0, ())]
+    for choices in options:
+        longer = ((total + c.score, (*way, c)) for total, way in ways for c in choices[:n_best])
+        ways = heapq.nlargest(n_best, longer, key=lambda pair: pair[0])
+    return [way for _, way in ways]
