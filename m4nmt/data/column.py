@@ -132,12 +132,9 @@ def read_arrow(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
         return reader.get_batch(0), meta
 
 
-def read_meta(path: Path) -> dict[str, Any] | None:
-    """Metadata of a file written by `write_arrow`; None where there is no such file."""
-    try:
-        return read_arrow(path)[1]
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-        return None
+def read_meta(path: Path) -> dict[str, Any]:
+    """Metadata of a file written by `write_arrow`."""
+    return read_arrow(path)[1]
 
 
 class Column:

@@ -1,6 +1,6 @@
 """What counts as the same text: keys of lines, overlap with test sets, repeated lines.
 
-Two lines are the same when they are equal after NFKC, case folding and collapsing of blanks
+Two lines are the same when they are equal after `normalise`, NFKC and case folding
 (faults of data: a sentence of a multi-way test set leaks through any of its languages). Not its
 job: deciding what is done about it (clean.py).
 """
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from m4nmt.data.normalise import normalise
+
 Keys = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 _PART = 1 << 23
@@ -19,8 +21,8 @@ _PART = 1 << 23
 
 def key(text: str) -> int:
     """64 bits that tell texts apart; 0 is never returned (it marks an absent line)."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    digest = hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    folded = normalise(unicodedata.normalize("NFKC", text).casefold())
+    digest = hashlib.blake2b(folded.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") or 1
 
 

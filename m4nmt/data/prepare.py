@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m4nmt.core.config import to_dict
+from m4nmt.core.config import ConfigError, to_dict
 from m4nmt.core.files import folder_lock, fsync_folder, sha256_file, write_atomic
-from m4nmt.data import clean, report, tally, tokenizer
+from m4nmt.data import clean, identify, report, tally, tokenizer
 from m4nmt.data import inputs as given
 from m4nmt.data.column import Column
 from m4nmt.data.directions import Selection, select
@@ -38,6 +38,7 @@ from m4nmt.data.store import (
 from m4nmt.data.types import Split
 
 _SMALL = 8 << 20  # bytes of input below which worker processes cost more than they give
+_IDENTIFY_LINES = 2000
 _SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 
@@ -66,6 +67,13 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _imported(path: str) -> str:
+    """Hash of a tokenizer model to import; "" where none is."""
+    if path and not Path(path).is_file():
+        raise ConfigError(f"data.tokenizer.path: there is no file {path}")
+    return sha256_file(Path(path)) if path else ""
+
+
 @dataclass(frozen=True)
 class _Checked:
     """The inputs with what is known of them."""
@@ -80,13 +88,22 @@ class _Checked:
             if split in (None, item.corpus.split)
         ]
 
-    def columns(self, language: str) -> list[tuple[Input, int, int]]:
-        """Training inputs of a language: the input, the number of the column, its lines."""
+    def _columns(self, language: str) -> list[tuple[Input, Facts, int]]:
+        """Training inputs that have a language, and the number of its column."""
         return [
-            (item, item.languages.index(language), facts.present[item.languages.index(language)])
+            (item, facts, item.languages.index(language))
             for item, facts in self.found
             if language in item.languages and item.corpus.split == "train"
         ]
+
+    def lines(self, language: str) -> int:
+        """Training lines of a language that are not blank."""
+        return sum(facts.present[column] for _, facts, column in self._columns(language))
+
+    def sample(self, language: str, wanted: int, seed: int) -> Sample:
+        """Some training lines of a language, evenly spread."""
+        columns = [(item.source, column) for item, _, column in self._columns(language)]
+        return Sample(columns, picks(self.lines(language), wanted, seed, "sample", language))
 
 
 class _Job:
@@ -105,8 +122,7 @@ class _Job:
         """Key of everything asked for, save the bytes of the inputs."""
         config = self.config
         parts = (config.directions, config.tokenizer, config.filters, config.blocks.max_length)
-        imported = config.tokenizer.path
-        model = sha256_file(Path(imported)) if imported else ""
+        model = _imported(config.tokenizer.path)
         corpora = [vars(corpus) for corpus in self.corpora]
         return _digest(FORMAT, parts, model, corpora, [given.name(item) for item in self.inputs])
 
@@ -133,10 +149,11 @@ class _Job:
         fsync_folder(folder)
         ledger = Ledger(self.out, folder / "ledger.jsonl")
         checked = self._check()
-        names = self._train_tokenizer(checked, ledger)
+        names = [*self._train_tokenizer(checked, ledger), self._train_identifier(checked, ledger)]
         tokens = tokenizer.Tokenizer.load(self.out / "tokenizer")
         columns = self._encode(checked, tokens.sha256, ledger)
-        rows, counts = self._count(columns, ledger)
+        counts = report.Counts(tokens)
+        rows = self._count(columns, counts, ledger)
         written = [*names, *rows, *(f"store/{column_name(*key)}" for key in columns)]
         self._write(checked, tokens.sha256, ledger.files(sorted(written)))
         made = report.make(checked.found, columns, counts)
@@ -162,19 +179,13 @@ class _Job:
         """Sample the training lines and train, or import, the tokenizer."""
         names = ["tokenizer/tokenizer.model", "tokenizer/tokenizer.json"]
         config, languages = self.config.tokenizer, self.selection.languages
-        imported = sha256_file(Path(config.path)) if config.path else ""
-        key = _digest("tokenizer", FORMAT, config, imported, languages, checked.hashes("train"))
+        model = _imported(config.path)
+        key = _digest("tokenizer", FORMAT, config, model, languages, checked.hashes("train"))
         if all(ledger.has(name, key) for name in names):
             return names
-        lines = {code: sum(n for *_, n in checked.columns(code)) for code in languages}
+        lines = {code: checked.lines(code) for code in languages}
         wanted = quotas(lines, config.sample, config.temperature)
-        samples = {
-            code: Sample(
-                [(item.source, field) for item, field, _ in checked.columns(code)],
-                picks(lines[code], wanted[code], config.seed, "tokenizer", code),
-            )
-            for code in languages
-        }
+        samples = {code: checked.sample(code, wanted[code], config.seed) for code in languages}
         temporary = self.out / ".tokenizer.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         tokenizer.train(samples, config, languages, temporary)
@@ -184,6 +195,19 @@ class _Job:
         for name in names:
             ledger.add(name, key)
         return names
+
+    def _train_identifier(self, checked: _Checked, ledger: Ledger) -> str:
+        """Train the language identifier from some lines of every language."""
+        name, languages = "tokenizer/identify.safetensors", self.selection.languages
+        key = _digest("identify", identify.FORMAT, languages, checked.hashes("train"))
+        if not ledger.has(name, key):
+            samples = {
+                code: checked.sample(code, min(_IDENTIFY_LINES, checked.lines(code)), 0)
+                for code in languages
+            }
+            identify.Identifier.train(samples).save(self.out / name)
+            ledger.add(name, key)
+        return name
 
     def _encode(
         self, checked: _Checked, sha256: str, ledger: Ledger
@@ -211,32 +235,31 @@ class _Job:
         return columns
 
     def _count(
-        self, columns: Mapping[tuple[str, str], Path], ledger: Ledger
-    ) -> tuple[list[str], report.Counts]:
-        """The row pass over all corpora; returns the files it wrote and its counts."""
+        self, columns: Mapping[tuple[str, str], Path], counts: report.Counts, ledger: Ledger
+    ) -> list[str]:
+        """The row pass over all corpora, counted; returns the files it wrote."""
         by_split = {split: self._open(split, columns) for split in _SPLITS}
         test_sets = [*by_split["dev"], *by_split["test"]]
         filters = self.config.filters
         known = tally.known_keys(test_sets) if filters.overlap else {}
-        counts = report.Counts()
-        written = []
+        written: list[str] = []
         for split, corpora in by_split.items():
             for corpus in corpora:
                 tally.keep_rows(corpus, known if split == "train" else {})
-                counts.overlap[corpus.key] = corpus.overlap
+                counts.open(corpus)
                 tally.write_keep(self.out / "store" / keep_name(corpus.key), corpus)
                 written.append(f"store/{keep_name(corpus.key)}")
             tables = {corpus.key: tally.PairTable() for corpus in corpora}
-            for _, found in tally.count_pairs(corpora, filters if split == "train" else None):
-                for count, shift in found:
-                    tables[count.corpus].add(count, shift)
-                    counts.pairs.append(count)
+            judged = tally.count_pairs(corpora, filters if split == "train" else None)
+            for corpus, count, shift in judged:
+                tables[corpus.key].add(count, shift)
+                counts.add(corpus, count)
             for key, table in tables.items():
                 table.write(self.out / "store" / pairs_name(key))
                 written.append(f"store/{pairs_name(key)}")
         for name in written:
             ledger.add(name, "")
-        return written, counts
+        return written
 
     def _open(
         self, split: Split, columns: Mapping[tuple[str, str], Path]

@@ -58,7 +58,8 @@ class FilterConfig:
     Attributes:
         max_chars: longest line, in characters.
         max_tokens: longest line, in pieces.
-        max_ratio: longest side over shortest side, in characters + 10 each.
+        max_ratio: longest side over shortest side, in characters + 10 each, relative to the
+            typical ratio of the two languages in the corpus.
         identical: drop pairs whose sides are equal.
         duplicates: drop repeated pairs, keeping the first.
         overlap: drop training lines found in a dev or test set, in any language of the row.

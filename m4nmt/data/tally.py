@@ -4,7 +4,6 @@ Columns are looked at block by block, pairs one after another, so memory does no
 corpus. Writes, per corpus, the bitmaps of good rows and the table of pairs.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from m4nmt.data.leakage import Keys, Mask
 from m4nmt.data.settings import FilterConfig
 
 _BLOCK = 1 << 18
+_SAMPLES = 5
 
 
 @dataclass
@@ -33,6 +33,7 @@ class CorpusColumns:
         pairs: wanted of it, sorted.
         keep: good rows by language; filled by `keep_rows`.
         overlap: rows by language that only the overlap with test sets dropped.
+        leaked: the first few of those rows, each with a language in which it is known.
     """
 
     key: str
@@ -40,6 +41,7 @@ class CorpusColumns:
     pairs: Sequence[Pair]
     keep: dict[str, Mask] = field(default_factory=dict)
     overlap: dict[str, int] = field(default_factory=dict)
+    leaked: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -48,13 +50,17 @@ class CorpusColumns:
 
 
 class PairCount(NamedTuple):
-    """What became of the rows of one pair: both sides present, kept, dropped by filter."""
+    """What became of the rows of one pair: both sides present, kept, dropped by filter.
+
+    `first` is, by filter, the first dropped one among the present rows.
+    """
 
     corpus: str
     pair: Pair
     present: int
     kept: int
     dropped: dict[str, int]
+    first: dict[str, int]
 
 
 def known_keys(test_sets: Sequence[CorpusColumns]) -> dict[str, Keys]:
@@ -83,6 +89,10 @@ def keep_rows(corpus: CorpusColumns, known: Mapping[str, Keys]) -> None:
         for name, keep in corpus.keep.items():
             corpus.overlap[name] += int(np.count_nonzero(keep[block] & leaked))
             keep[block] &= ~leaked
+        for row in np.flatnonzero(leaked)[: _SAMPLES - len(corpus.leaked)].tolist():
+            one = {name: column[row : row + 1] for name, column in keys.items()}
+            name = next(n for n in one if leakage.overlap({n: one[n]}, known)[0])
+            corpus.leaked.append((name, block.start + row))
 
 
 def _blocks(total: int) -> Iterator[slice]:
@@ -111,8 +121,8 @@ def repeated_lines(corpora: Sequence[CorpusColumns]) -> dict[tuple[str, str], Ma
 
 def count_pairs(
     corpora: Sequence[CorpusColumns], filters: FilterConfig | None
-) -> Iterator[tuple[Pair, list[tuple[PairCount, NDArray[np.int64]]]]]:
-    """For each pair of languages: what is kept of every corpus, and the shifts of dropped rows.
+) -> Iterator[tuple[CorpusColumns, PairCount, NDArray[np.int64]]]:
+    """For each pair of each corpus: what is kept of it, and the shifts of the dropped rows.
 
     Args:
         corpora: of one split, in the order of their examples.
@@ -127,7 +137,8 @@ def count_pairs(
         having = [corpus for corpus in corpora if pair in offered[corpus.key]]
         judged = [_judge(corpus, pair, filters, repeated) for corpus in having]
         _drop_duplicates(judged)
-        yield pair, [_count(corpus, pair, j) for corpus, j in zip(having, judged, strict=True)]
+        for corpus, item in zip(having, judged, strict=True):
+            yield corpus, _count(corpus.key, pair, item), rows.shifts(item.ranks)
 
 
 @dataclass
@@ -208,13 +219,25 @@ def _drop_duplicates(judged: Sequence[_Judged]) -> None:
         item.ranks, item.reasons = ranks[order], reasons[order]
 
 
-def _count(
-    corpus: CorpusColumns, pair: Pair, judged: _Judged
-) -> tuple[PairCount, NDArray[np.int64]]:
-    by_reason = Counter(judged.reasons.tolist())
-    dropped = {clean.PAIR_FILTERS[reason]: n for reason, n in sorted(by_reason.items())}
-    kept = judged.present - len(judged.ranks)
-    return PairCount(corpus.key, pair, judged.present, kept, dropped), rows.shifts(judged.ranks)
+def _count(corpus: str, pair: Pair, judged: _Judged) -> PairCount:
+    dropped, first = {}, {}
+    for reason, name in enumerate(clean.PAIR_FILTERS):
+        found = judged.ranks[judged.reasons == reason]
+        if len(found):
+            dropped[name], first[name] = len(found), int(found[0])
+    return PairCount(
+        corpus, pair, judged.present, judged.present - len(judged.ranks), dropped, first
+    )
+
+
+def row_at(corpus: CorpusColumns, pair: Pair, rank: int) -> int:
+    """Row of the rank-th pair of good lines."""
+    for block in _blocks(corpus.rows):
+        both = np.flatnonzero(corpus.keep[pair[0]][block] & corpus.keep[pair[1]][block])
+        if rank < len(both):
+            return int(both[rank]) + int(block.start)
+        rank -= len(both)
+    raise IndexError(f"{corpus.key} has no such pair")
 
 
 def write_keep(path: Path, corpus: CorpusColumns) -> None:
