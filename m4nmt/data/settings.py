@@ -119,15 +119,15 @@ class BlockConfig:
 
     Attributes:
         tokens: padded target (or source, the longer) tokens of a global batch.
-        examples: examples in a block; 0 picks 64 batches' worth, at least 8192.
-        length_multiple: lengths are rounded up to a multiple of this.
+        examples: examples in a block; 0 picks about 256 batches' worth, at least 8192.
+        length_multiple: lengths are rounded up to multiples of this, coarser where they are long.
         rows_multiple: rows of a batch are a multiple of this; no more ranks times micro-batches.
         max_length: longest side with specials; longer examples are dropped by `prepare`.
     """
 
     tokens: int = 4096
     examples: int = 0
-    length_multiple: int = 4
+    length_multiple: int = 2
     rows_multiple: int = 8
     max_length: int = 256
 

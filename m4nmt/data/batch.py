@@ -1,0 +1,136 @@
+"""Ids of planned rows, and padded tensors out of them, without a Python loop over rows.
+
+Shape letters: B rows, S source length, T target length, R rows of a chunk, W length of a side,
+D directions, K tags.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from m4nmt.data.plan import BlockPlan, Reader, runs
+from m4nmt.data.types import Batch, Ragged, Shape
+
+Ints = NDArray[np.int64]
+
+
+class Side(NamedTuple):
+    """Ids of one side of some rows: row r is values[starts_R[r] : starts_R[r] + lengths_R[r]]."""
+
+    values: Tensor
+    starts_R: Tensor
+    lengths_R: Tensor
+
+
+class Chunk(NamedTuple):
+    """The rows of some consecutive batches, of one rank; tensors, so that they cross processes
+    through shared memory.
+
+    Attributes:
+        direction_R: of each row; -1 is padding.
+        src, tgt: text ids.
+        shapes: of each batch here, as this rank sees it.
+        first_rows: where each batch begins.
+        tokens: real target tokens of each global batch.
+        first: number of the first batch in its block.
+        last: whether the block ends with this chunk.
+    """
+
+    direction_R: Tensor
+    src: Side
+    tgt: Side
+    shapes: list[Shape]
+    first_rows: list[int]
+    tokens: list[int]
+    first: int
+    last: bool
+
+
+def fetch(
+    reader: Reader, plan: BlockPlan, first: int, end: int, rank: int = 0, world: int = 1
+) -> Chunk:
+    """Read the rows that `rank` of `world` has of batches `first` to `end` of a block.
+
+    A rank holds an equal, contiguous part of each batch's rows; `world` divides the rows.
+    """
+    places, shapes = plan.places[first:end], plan.shapes[first:end]
+    parts = []
+    for (start, stop), shape in zip(places.tolist(), shapes, strict=True):
+        rows = shape.rows // world
+        row = start + rank * rows + np.arange(rows)
+        parts.append(np.where(row < stop, row, -1))
+    place_R = np.concatenate(parts)
+    direction_R = np.where(place_R >= 0, plan.direction_N[place_R], -1)
+    example_R = plan.example_N[place_R]
+    src, tgt = _read(reader, direction_R, example_R)
+    first_rows = np.cumsum([0, *map(len, parts)]).tolist()
+    return Chunk(
+        torch.from_numpy(direction_R),
+        src,
+        tgt,
+        [Shape(shape.rows // world, shape.src, shape.tgt) for shape in shapes],
+        first_rows,
+        plan.tokens[first:end].tolist(),
+        first,
+        end == len(plan.shapes),
+    )
+
+
+def _read(reader: Reader, direction_R: Ints, example_R: Ints) -> tuple[Side, Side]:
+    """Ids of rows, read direction by direction; padding rows come out empty."""
+    order = np.argsort(direction_R, kind="stable")
+    order = order[direction_R[order] >= 0]
+    src: list[Ragged] = []
+    tgt: list[Ragged] = []
+    for direction, start, end in runs(direction_R[order]):
+        one, other = reader.examples(direction).tokens(example_R[order[start:end]])
+        src.append(one)
+        tgt.append(other)
+    return _side(src, order, len(direction_R)), _side(tgt, order, len(direction_R))
+
+
+def _side(parts: list[Ragged], order: Ints, rows: int) -> Side:
+    starts_R, lengths_R = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    if parts:
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        lengths_R[order] = lengths
+        starts_R[order] = np.cumsum(lengths) - lengths
+    # one id more, so that a row at the very end may be read one place too far
+    values = np.concatenate([*(part.values for part in parts), np.zeros(1, np.int32)])
+    return Side(*map(torch.from_numpy, (values, starts_R, lengths_R)))
+
+
+def assemble(chunk: Chunk, reader: Reader, index: int) -> Batch:
+    """Pad batch `index` of a chunk."""
+    shape = chunk.shapes[index]
+    rows = slice(chunk.first_rows[index], chunk.first_rows[index] + shape.rows)
+    direction_B = chunk.direction_R[rows].numpy()
+    real_B = direction_B >= 0
+    tags_B = np.where(real_B, reader.tag_count_D[direction_B], 0)
+    src_BS = _padded(chunk.src, rows, tags_B, shape.src, reader.pad)
+    for tag in range(int(tags_B.max(initial=0))):
+        here = np.flatnonzero(tags_B > tag)
+        src_BS[here, tag] = reader.tags_DK[direction_B[here], tag]
+    end_B = tags_B + chunk.src.lengths_R[rows].numpy()
+    src_BS[real_B, end_B[real_B]] = reader.eos
+    none_B = np.zeros_like(tags_B)
+    out_BT = _padded(chunk.tgt, rows, none_B, shape.tgt, reader.pad)
+    tgt_BT = np.full_like(out_BT, reader.pad)
+    tgt_BT[:, 1:] = out_BT[:, :-1]
+    tgt_BT[real_B, 0] = reader.bos
+    out_BT[real_B, chunk.tgt.lengths_R[rows].numpy()[real_B]] = reader.eos
+    ids = [torch.from_numpy(array) for array in (src_BS, tgt_BT, out_BT)]
+    return Batch(ids[0], ids[1], ids[2], chunk.direction_R[rows], shape, chunk.tokens[index])
+
+
+def _padded(side: Side, rows: slice, shift_B: Ints, width: int, pad: int) -> Ints:
+    """Rows of ids, each moved right by its shift, padded to `width` [B, W]."""
+    starts_B = side.starts_R[rows].numpy() - shift_B
+    column_BW = np.arange(width)[None, :]
+    inside_BW = column_BW >= shift_B[:, None]
+    inside_BW &= column_BW < (shift_B + side.lengths_R[rows].numpy())[:, None]
+    index_BW = np.where(inside_BW, starts_B[:, None] + column_BW, 0)
+    return np.where(inside_BW, side.values.numpy()[index_BW], pad).astype(np.int64)
