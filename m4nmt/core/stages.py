@@ -52,9 +52,17 @@ class EvaluateConfig:
         metrics: sacreBLEU metrics.
         sentences: at most this many lines per direction, from the start; 0 is all.
         directions: patterns such as "eng_Latn-*"; empty is every direction with test data.
+        bootstrap: resamples behind the 95 % interval of BLEU; 0 is none.
+        samples: translations per direction that the report shows.
     """
 
     split: Literal["dev", "test"] = "test"
     metrics: tuple[Literal["bleu", "chrf", "spbleu"], ...] = ("bleu", "chrf", "spbleu")
     sentences: int = 0
     directions: tuple[str, ...] = ()
+    bootstrap: int = 1000
+    samples: int = 3
+
+    def __post_init__(self) -> None:
+        if not self.metrics or min(self.sentences, self.bootstrap, self.samples) < 0:
+            raise ValueError("need a metric, and sentences, bootstrap and samples of at least 0")

@@ -1,0 +1,241 @@
+"""Evaluate a model: translate test sets, score every direction, write the report.
+
+Directions are translated together, some thousand lines at a time, so that batches stay full.
+Not its job: how a score is computed (score), or what a report looks like (report, html).
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from m4nmt.checkpoint.model import load_model, model_folder, save_model
+from m4nmt.core.config import ConfigError, from_dict
+from m4nmt.core.files import write_atomic
+from m4nmt.core.progress import progress
+from m4nmt.core.stages import EvaluateConfig, SearchConfig
+from m4nmt.data.store import Store, StoreError
+from m4nmt.data.tokenizer import Tokenizer
+from m4nmt.evaluate.bands import bands
+from m4nmt.evaluate.report import write
+from m4nmt.evaluate.score import measures
+from m4nmt.evaluate.testsets import Bitext, choose, from_store
+from m4nmt.evaluate.types import Band, DirectionScore, Report, Sample
+from m4nmt.model.cost import parameters
+from m4nmt.model.settings import ModelConfig
+from m4nmt.translate.document import one_line
+from m4nmt.translate.translator import Translator
+from m4nmt.translate.types import Translation
+
+_TOGETHER = 4096  # lines handed to the translator at once
+
+
+def evaluate(
+    model: Path,
+    config: EvaluateConfig | None = None,
+    *,
+    store: Path | None = None,
+    sets: Sequence[Bitext] | None = None,
+    out: Path | None = None,
+    search: SearchConfig | None = None,
+    translator: Translator | None = None,
+) -> Report:
+    """Score a run or model folder and write its report.
+
+    Args:
+        config: what to score; None is what the model's card says.
+        store: prepared data with the test sets and the sizes; None is the run's `data`.
+        sets: other test sets; the scores are then not written to the model's card.
+        out: folder of the report; None is the run's `report`.
+        search: how to decode; None is the recipe's way.
+        translator: already loaded; None loads the model.
+
+    Raises:
+        ConfigError: no test data; says where it looked.
+        ModelFolderError: no model, or a damaged one.
+    """
+    translator = translator or Translator.load(model)
+    card = translator.card
+    config = config or from_dict(EvaluateConfig, card.config.get("evaluate", {}))
+    search = search or translator.search
+    data = _open(store or model / "data")
+    own = from_store(data, config.split) if data else []
+    chosen = choose(own if sets is None else sets, config.directions)
+    if not chosen:
+        raise ConfigError(
+            f"no {config.split} data in {store or model / 'data'}; evaluate a run folder with its "
+            "prepared data, or name a test set"
+        )
+    out = out or model / "report"
+    facts = _Facts.of(translator, data)
+    pieces = Tokenizer.load(model_folder(model))
+    scores: list[DirectionScore] = []
+    seconds = 0.0
+    with progress("evaluating", len(chosen)) as ticker:
+        for group in _groups(chosen, config.sentences):
+            begun = time.monotonic()
+            outputs = _translate(translator, group, search)
+            seconds += time.monotonic() - begun
+            for item, translations in zip(group, outputs, strict=True):
+                scores.append(_score(item, translations, config, facts, pieces))
+                _keep(out, item, translations)
+                ticker.advance(1, _note(scores[-1]))
+    report = Report(
+        card=card,
+        parameters=facts.parameters,
+        search=search,
+        split=config.split,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+        licences=data.licences if data else dict(card.data.get("licences", {})),
+        scores=tuple(scores),
+    )
+    write(report, out)
+    if sets is None:
+        attach(model, report)
+    return report
+
+
+def attach(model: Path, report: Report) -> None:
+    """Write the scores to the card of the model: direction -> metric -> value, and signatures."""
+    loaded = load_model(model)
+    several = len(report.testsets) > 1
+    scores: dict[str, Any] = dict(loaded.card.scores)
+    signatures: dict[str, None] = {}
+    for score in report.scores:
+        row = scores.setdefault(score.direction, {}) if several else {}
+        for metric in report.metrics:
+            value = score.value(metric)
+            if value is not None:
+                name = f"{metric} {score.testset}" if several else metric
+                row[name] = round(value, 2)
+                signatures[score.signatures[metric]] = None
+        scores[score.direction] = row
+    scores["signatures"] = list(signatures)
+    save_model(loaded.folder, loaded.weights, replace(loaded.card, scores=scores), loaded.folder)
+
+
+class _Item(NamedTuple):
+    """A test set with its lines."""
+
+    set: Bitext
+    sources: list[str]
+    references: list[str]
+
+
+class _Facts(NamedTuple):
+    """What is known of the model and its training."""
+
+    parameters: int
+    trained: frozenset[str]
+    pairs: Mapping[str, int]
+    bands: Mapping[str, Band]
+
+    @classmethod
+    def of(cls, translator: Translator, data: Store | None) -> "_Facts":
+        """From the card and, where it is there, the store."""
+        trained = [d for d in translator.directions if d.task == "translate"]
+        sizes = {str(d): data.size(d) for d in trained} if data else {}
+        model = from_dict(ModelConfig, translator.card.config["model"])
+        return cls(parameters(model), frozenset(map(str, trained)), sizes, bands(sizes))
+
+
+def _open(folder: Path) -> Store | None:
+    """The prepared data there, if any."""
+    try:
+        return Store.open(folder)
+    except StoreError:
+        return None
+
+
+def _groups(sets: Sequence[Bitext], sentences: int) -> Iterator[list[_Item]]:
+    """Test sets in order, read, some thousand lines together."""
+    group: list[_Item] = []
+    lines = 0
+    for item in sets:
+        sources, references = item.read()
+        if sentences:
+            sources, references = sources[:sentences], references[:sentences]
+        if not sources:
+            continue
+        group.append(_Item(item, sources, references))
+        lines += len(sources)
+        if lines >= _TOGETHER:
+            yield group
+            group, lines = [], 0
+    if group:
+        yield group
+
+
+def _translate(
+    translator: Translator, group: Sequence[_Item], search: SearchConfig
+) -> list[list[Translation]]:
+    """The best translation of every line, by test set. A line is a unit, as it was in training."""
+    texts = [text for item in group for text in item.sources]
+    src = [item.set.direction.src for item in group for _ in item.sources]
+    tgt = [item.set.direction.tgt for item in group for _ in item.sources]
+    best = [found[0] for found in translator.translate(texts, src, tgt, search, split=False)]
+    out, start = [], 0
+    for item in group:
+        out.append(best[start : start + len(item.sources)])
+        start += len(item.sources)
+    return out
+
+
+def _score(
+    item: _Item,
+    translations: Sequence[Translation],
+    config: EvaluateConfig,
+    facts: _Facts,
+    pieces: Tokenizer,
+) -> DirectionScore:
+    outputs = [one_line(translation.text) for translation in translations]
+    direction = str(item.set.direction)
+    found = {
+        name: measure(outputs, item.references)
+        for name, measure in measures(
+            config.metrics, item.set.direction.tgt, pieces, config.bootstrap
+        ).items()
+    }
+    trained = direction in facts.trained
+    return DirectionScore(
+        direction=direction,
+        testset=item.set.name,
+        sentences=len(outputs),
+        **{name: round(measured.value, 4) for name, measured in found.items()},
+        interval=_rounded(found["bleu"].interval) if "bleu" in found else None,
+        signatures={name: measured.signature for name, measured in found.items()},
+        trained=trained,
+        pairs=facts.pairs.get(direction, -1) if trained else 0,
+        band=facts.bands.get(direction, "") if trained else "",
+        cut=sum(not translation.finished for translation in translations),
+        empty=sum(not output for output in outputs),
+        samples=_samples(item, outputs, config.samples),
+    )
+
+
+def _rounded(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if interval is None else (round(interval[0], 4), round(interval[1], 4))
+
+
+def _samples(item: _Item, outputs: Sequence[str], count: int) -> tuple[Sample, ...]:
+    """`count` lines, evenly spread over the test set."""
+    total = len(outputs)
+    lines = sorted({(2 * i + 1) * total // (2 * count) for i in range(min(count, total))})
+    return tuple(
+        Sample(line=i + 1, source=item.sources[i], reference=item.references[i], output=outputs[i])
+        for i in lines
+    )
+
+
+def _keep(out: Path, item: _Item, translations: Sequence[Translation]) -> None:
+    """The outputs as a file, a line a line."""
+    path = out / "hypotheses" / item.set.name / f"{item.set.direction}.txt"
+    write_atomic(path, "".join(f"{one_line(t.text)}\n" for t in translations))
+
+
+def _note(score: DirectionScore) -> str:
+    value = next((v for m in ("bleu", "chrf", "spbleu") if (v := score.value(m)) is not None), 0.0)
+    return f"{score.direction} {value:.1f}"
