@@ -130,6 +130,8 @@ class Speaker:
             "interval": self._interval,
             "month": lambda number: self._wide("months", number),
             "weekday": lambda number: self._wide("days", number),
+            "pattern": self._pattern,
+            "named": self._named,
         }
 
     def say(self, meaning: Meaning) -> str:
@@ -193,7 +195,7 @@ class Speaker:
             return str(self._own(*table, "other"))
 
     def _width(self, unit: str, *rest: str, number: Decimal) -> str:
-        """Pattern of a unit in the widest width there is (CLDR leaves out a long one like the short)."""
+        """Pattern of a unit, long if CLDR has one (it leaves out those that are like the short)."""
         for width in ("long", "short"):
             try:
                 if rest:
@@ -250,7 +252,7 @@ class Speaker:
         for found in (usual.get(skeleton), *map(skeletons.get, (skeleton, fallback.get(skeleton)))):
             pattern = _SHORT_YEAR.sub("y", str(found or ""))
             if facts(pattern) == wanted:
-                return self._named(pattern)
+                return self._say(("named", pattern))
         raise _Silent
 
     def _named(self, pattern: str) -> str:
@@ -267,7 +269,7 @@ class Speaker:
         return pattern
 
     def _date(self, skeleton: str, moment: datetime) -> str:
-        said = str(parse_pattern(self._pattern(skeleton)).apply(moment, self.locale))
+        said = str(parse_pattern(self._say(("pattern", skeleton))).apply(moment, self.locale))
         if skeleton != "Hm" and not any(char.isalpha() for char in said):
             raise _Silent
         return said
@@ -287,7 +289,7 @@ class Speaker:
         wanted.update(k for k in order[order.index(change) :] if k in wanted)
         parts = _at(self._data, ("interval_formats", skeleton, change)) or ()
         if len(parts) == 2 and facts("".join(parts)) == wanted:
-            halves = zip(map(self._named, parts), (start, end), strict=True)
+            halves = zip((self._say(("named", part)) for part in parts), (start, end), strict=True)
             return "".join(parse_pattern(half).apply(t, self.locale) for half, t in halves)
         pattern = str(self._data["interval_formats"][None])
         one, other = (self._date(skeleton, moment) for moment in (start, end))
