@@ -6,7 +6,6 @@ every hash agrees; no pickle anywhere. Not its job: training state (`store`), bu
 """
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -19,9 +18,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from m4nmt.checkpoint.card import FORMAT, CheckpointCard
+from m4nmt.checkpoint.manifest import sync_file
 from m4nmt.checkpoint.readme import readme
 from m4nmt.core.config import ConfigError, config_hash, from_dict, parse_json, to_dict
 from m4nmt.core.files import fsync_folder, sha256_file, write_atomic
+from m4nmt.data.tokenizer import Tokenizer, TokenizerError
 from m4nmt.model.settings import ModelConfig
 from m4nmt.model.translation import build
 
@@ -72,8 +73,11 @@ def save_model(
         tokenizer_folder: of a tokenizer, or another model folder; all but model files is copied.
 
     Raises:
+        ModelFolderError: the tokenizer is not the card's, or weights are not of the card's model.
         OSError: the disk's fault; the old folder, if any, stands.
     """
+    _check_tokenizer(tokenizer_folder, card.tokenizer_sha256)
+    _agree(folder, card, weights)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _settle(folder)
     temporary = folder.with_name(f".tmp-{folder.name}-{secrets.token_hex(4)}")
@@ -83,7 +87,8 @@ def save_model(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _settle(folder)
+    finally:
+        _settle(folder)
 
 
 def load_card(folder: Path) -> CheckpointCard:
@@ -105,6 +110,7 @@ def load_model(folder: Path) -> Loaded:
     card = _read_card(folder)
     for name, digest in {**card.files, WEIGHTS: card.weights_sha256}.items():
         _check(folder / name, digest)
+    _check_tokenizer(folder, card.tokenizer_sha256)
     try:
         weights = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
@@ -123,8 +129,7 @@ def _write(
             write_atomic(folder / path.name, path.read_bytes())
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     save_file({name: w.detach().contiguous() for name, w in weights.items()}, folder / WEIGHTS)
-    with (folder / WEIGHTS).open("rb") as stream:
-        os.fsync(stream.fileno())
+    sync_file(folder / WEIGHTS)
     card = replace(card, files=files, weights_sha256=sha256_file(folder / WEIGHTS))
     write_atomic(folder / CARD, _encode(to_dict(card)))
     write_atomic(folder / README, readme(card, sum(w.numel() for w in weights.values())))
@@ -178,7 +183,10 @@ def _read_card(folder: Path) -> CheckpointCard:
         data.pop("sha256", None)
         if _encode(data) != text:
             raise ConfigError("its sha256 does not agree with its content")
-        return from_dict(CheckpointCard, data, where=str(path))
+        card = from_dict(CheckpointCard, data, where=str(path))
+        if card.config_sha256 != config_hash(card.config):
+            raise ConfigError("config_sha256 is not that of its config")
+        return card
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ModelFolderError(f"{path} is damaged or no card: {error}") from error
 
@@ -192,6 +200,19 @@ def _check(path: Path, digest: str) -> None:
     raise ModelFolderError(
         f"{path} is damaged or was exchanged: its sha256 is not the card's; copy the folder again"
     )
+
+
+def _check_tokenizer(folder: Path, digest: str) -> None:
+    """The tokenizer must be the one the model was trained with: its ids mean nothing elsewhere."""
+    try:
+        found = Tokenizer.load(folder).sha256
+    except TokenizerError as error:
+        raise ModelFolderError(str(error)) from error
+    if found != digest:
+        raise ModelFolderError(
+            f"{folder} holds another tokenizer (sha256 {found[:12]}) than the model was trained "
+            f"with ({digest[:12]}); put back the tokenizer files of the training run"
+        )
 
 
 def _agree(folder: Path, card: CheckpointCard, weights: Mapping[str, Tensor]) -> None:

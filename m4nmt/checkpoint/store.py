@@ -22,7 +22,14 @@ from torch.distributed.checkpoint import state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
-from m4nmt.checkpoint.manifest import NAME, CheckpointError, describe, folder_name, verify
+from m4nmt.checkpoint.manifest import (
+    NAME,
+    CheckpointError,
+    describe,
+    folder_name,
+    sync_file,
+    verify,
+)
 from m4nmt.core.files import fsync_folder, write_atomic
 
 log = logging.getLogger(__name__)
@@ -48,8 +55,11 @@ def save(
 
     Raises:
         CheckpointError: no room, a disk fault, or a good checkpoint of this step is there already.
-        ValueError: a blob's name is not a plain file name.
+        ValueError: a blob's name is not a plain file name, or a value is not a tensor.
     """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name!r} is {type(tensor).__name__}, not a tensor; make it a blob")
     for name in blobs:
         if Path(name).name != name or name.startswith(".") or name in (NAME, DCP):
             raise ValueError(f"{name!r} cannot name a blob; give a plain file name")
@@ -92,9 +102,11 @@ def _write(folder: Path, step: int, tensors: Mapping[str, Any], blobs: Mapping[s
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         state_dict_saver.save(
             dict(tensors),
-            storage_writer=FileSystemWriter(folder / DCP, sync_files=True, overwrite=False),
+            storage_writer=FileSystemWriter(folder / DCP, sync_files=False, overwrite=False),
             no_dist=not (dist.is_available() and dist.is_initialized()),
         )
+    for path in (folder / DCP).iterdir():
+        sync_file(path)  # DCP's own sync comes before its metadata leaves the buffer
     fsync_folder(folder / DCP)
     for name, data in blobs.items():
         write_atomic(folder / name, data)
@@ -122,7 +134,7 @@ def _make_way(final: Path) -> None:
 
 def _need_space(root: Path, tensors: Mapping[str, Any], blobs: Mapping[str, bytes]) -> None:
     """Twice the size, so that a run warns before the disk is full and not while writing."""
-    size = sum(t.nbytes for t in tensors.values() if isinstance(t, Tensor))
+    size = sum(tensor.nbytes for tensor in tensors.values())
     size += sum(len(data) for data in blobs.values())
     free = shutil.disk_usage(root).free
     if free < 2 * size:

@@ -139,7 +139,7 @@ class Single:
     def _forward(
         self, piece: tuple[Tensor, Tensor, Tensor], count: int, pieces: int
     ) -> tuple[Tensor, Tensor]:
-        """(a share of the loss, a mean over `count` tokens and `pieces`; -log p of its rows [B])."""
+        """(share of the loss: a mean over `count` tokens and `pieces`; -log p of its rows [B])."""
         src_BS, tgt_BT, out_BT = piece
         nlls: list[Tensor] = []
 
