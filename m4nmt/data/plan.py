@@ -129,7 +129,8 @@ class Plan:
     Attributes:
         sizes_D: examples of each direction of `source.directions`.
         quotas: of every block.
-        run_blocks: blocks that the run will read, as estimated; 0 without `run_steps`.
+        run_blocks: blocks that the run will begin, as estimated; 0 without `run_steps`.
+        run_examples: examples that the run will draw, as estimated; 0 without `run_steps`.
 
     Raises:
         ConfigError: impossible options, or `run_steps` is needed and missing.
@@ -143,6 +144,7 @@ class Plan:
         self.sizes_D = np.array([source.size(d) for d in self.directions], np.int64)
         keys = [seed_for(config.seed, "order", str(d)) for d in self.directions]
         self._keys_D = np.array(keys, np.uint64)
+        self.run_examples = 0.0
         self.quotas, self.run_blocks = self._phases()
         self._recent: dict[int, BlockPlan] = {}
 
@@ -203,7 +205,9 @@ class Plan:
             starts.append(at)
             quotas.append(made)
             if self.run_steps:
-                at += max(1, round(steps / self._batches(made)))
+                blocks = steps / self._batches(made)
+                self.run_examples += blocks * self.examples
+                at += max(1, round(blocks))
         return PhasedQuotas(starts, quotas), at
 
     def _quotas(self, phase: Phase, steps: float) -> Quotas:
