@@ -84,8 +84,8 @@ def _moved(index: Tensor) -> Tensor:
 
 
 def _choose(x: Tensor, index: Tensor, moved: Tensor) -> Tensor:
-    """x[index], in place where there is room; only what moved is copied."""
-    if len(index) > len(x):
+    """x[index]; where few rows move they are written in place, at two copies a row."""
+    if len(index) > len(x) or 3 * len(moved) > len(index):
         return x.index_select(0, index)
     kept = x[: len(index)]
     return kept.index_copy_(0, moved, x.index_select(0, index[moved])) if len(moved) else kept

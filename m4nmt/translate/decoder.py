@@ -19,7 +19,7 @@ class Decoder(Protocol):
     """Something that continues rows by one token at a time; it starts with one row a sentence."""
 
     def step(self, last_R: Tensor) -> Tensor:
-        """Logits [R,V] of the token after `last_R`. The caller may write into them."""
+        """Logits [R,V] of the token after `last_R`."""
 
     def select(self, rows_R: Tensor, sentences_B: Tensor | None) -> None:
         """Go on with row rows_R[i] as row i, in any order and number, repeats allowed.
@@ -87,16 +87,17 @@ def ranked(hypotheses: Iterable[Hypothesis], n: int) -> list[Hypothesis]:
     return sorted(hypotheses, key=lambda h: (not h.finished, -h.score, h.tokens))[:n]
 
 
-def log_total(logits_RV: Tensor) -> Tensor:
-    """log sum exp [R,1] of each row: a logit less this is a log-probability.
+def log_probs(logits_RV: Tensor) -> Tensor:
+    """log p [R,V] in fp32.
 
     Raises:
         FloatingPointError: it is not finite (a damaged model, or an overflow).
     """
-    total_R1 = logits_RV.logsumexp(-1, keepdim=True)
-    if not bool(torch.isfinite(total_R1).all()):
+    logp_RV = logits_RV.log_softmax(-1, dtype=torch.float32)
+    # any logit that is not finite (but -inf, which is a probability of 0) makes its whole row NaN
+    if bool(logp_RV[:, 0].isnan().any()):
         raise FloatingPointError(
             "the model gave scores that are not finite; its weights are damaged, or the precision "
             "is too small for them: try fp32, or another checkpoint"
         )
-    return total_R1
+    return logp_RV

@@ -39,17 +39,11 @@ def load(path: Path, device: str, precision: str) -> Parts:
 
     Raises:
         ModelFolderError: no model there, or a damaged one.
-        ConfigError: a device or precision that there is not, or a tokenizer that is not the
-            model's.
+        ConfigError: a device or precision that there is not.
     """
     where, dtype = device_of(device), dtype_of(precision)
     loaded = load_model(path)
     tokenizer = Tokenizer.load(loaded.folder)
-    if tokenizer.sha256 != loaded.card.tokenizer_sha256:
-        raise ConfigError(
-            f"{loaded.folder}: the tokenizer there is not the one the model was trained with "
-            "(its sha256 differs from the card's); copy the folder again"
-        )
     file = loaded.folder / _IDENTIFIER
     identifier = Identifier.load(file) if file.is_file() else None
     return Parts(build(loaded, where, dtype), tokenizer, loaded.card, identifier)

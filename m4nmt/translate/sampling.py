@@ -26,13 +26,13 @@ from m4nmt.translate.decoder import (
     Symbols,
     check,
     length_penalty,
-    log_total,
+    log_probs,
     ranked,
 )
 
 
 def shape(logits_RV: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
-    """The distribution to draw from: (probabilities [R,N], ids [R,N]).
+    """The distribution to draw from: (probabilities [R,N], ids [R,N]). Logits up to a constant.
 
     Temperature first, then the `top_k` likeliest (0: all), then of these the smallest set whose
     mass is at least `top_p` (nucleus, Holtzman et al. 2020, arXiv:1904.09751). Not renormalised.
@@ -58,11 +58,11 @@ def draw(
     logits_RV: Tensor, uniform_R: Tensor, config: SearchConfig, forbidden: Tensor
 ) -> tuple[Tensor, Tensor]:
     """A token of each row and its log-probability under the model, [R,1] each."""
-    total_R1 = log_total(logits_RV)
-    allowed_RV = logits_RV.index_fill_(1, forbidden, -torch.inf)
+    logp_RV = log_probs(logits_RV)
+    allowed_RV = logp_RV.index_fill(1, forbidden, -torch.inf)
     p_RN, ids_RN = shape(allowed_RV, config.temperature, config.top_k, config.top_p)
     token_R1 = ids_RN.gather(1, pick(p_RN, uniform_R)[:, None])
-    return token_R1, logits_RV.gather(1, token_R1) - total_R1
+    return token_R1, logp_RV.gather(1, token_R1)
 
 
 def uniforms(seed: int, key: Sequence[int], draws: int, steps: int) -> NDArray[np.float64]:
@@ -107,7 +107,7 @@ def sample(
     last_R = torch.full((B,), symbols.bos, device=device)
     for t in range(T):
         check(cancelled)
-        logits_RV = decoder.step(last_R).float()
+        logits_RV = decoder.step(last_R)
         if t == 0:
             everyone = live_B.repeat_interleave(K)
             logits_RV = logits_RV[everyone]

@@ -34,7 +34,7 @@ from m4nmt.translate.decoder import (
     Symbols,
     check,
     length_penalty,
-    log_total,
+    log_probs,
     ranked,
 )
 
@@ -49,17 +49,11 @@ class Candidates(NamedTuple):
 
 
 def expand(logits_RV: Tensor, live_BK: Tensor, forbidden: Tensor, count: int) -> Candidates:
-    """Rank all continuations of the live beams by summed log-probability.
-
-    The softmax is never written out: the best logits of each row, less the row's log-sum-exp,
-    suffice. Writes into the logits.
-    """
+    """Rank all continuations of the live beams by summed log-probability."""
     B, K = live_BK.shape
-    logits_RV = logits_RV.float()
-    total_R1 = log_total(logits_RV)
-    logits_RV.index_fill_(1, forbidden, -torch.inf)
-    best_RN, token_RN = logits_RV.topk(min(count, logits_RV.shape[1]), -1)
-    logp_BN = (best_RN - total_R1).view(B, -1)
+    logp_RV = log_probs(logits_RV).index_fill_(1, forbidden, -torch.inf)
+    best_RN, token_RN = logp_RV.topk(min(count, logp_RV.shape[1]), -1)
+    logp_BN = best_RN.view(B, -1)
     score_BN = (logp_BN.view(B, K, -1) + live_BK[:, :, None]).view(B, -1)
     score_BC, at_BC = score_BN.topk(min(count, score_BN.shape[1]), -1)
     missing = count - score_BC.shape[1]
