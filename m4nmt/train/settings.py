@@ -29,6 +29,9 @@ class ParameterClip:
     norm: float = 1.0
 
 
+Clip = NoClip | GlobalClip | ParameterClip
+
+
 @dataclass(frozen=True, kw_only=True)
 class GuardConfig:
     """When a step is refused (reference: PaLM section 5.1; median and MAD, one-sided).
@@ -45,6 +48,10 @@ class GuardConfig:
     armed: int = 64
     patience: int = 20
 
+    def __post_init__(self) -> None:
+        if self.sigma < 0 or self.patience < 1 or not 2 <= self.armed <= self.window:
+            raise ValueError("need sigma >= 0, patience >= 1 and 2 <= armed <= window")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -58,6 +65,8 @@ class TrainConfig:
         early_stopping: validations without improvement before the run ends; 0 is off.
         keep: newest training checkpoints kept. `average`: newest model snapshots averaged into the
             final model (0 or 1: none); `average_every`: steps between snapshots, 0 = save_every.
+        choose: what becomes the model: the average, the weights of the lowest validation loss, the
+            last ones, or whichever of these three has the lowest loss on the dev split.
         sinks: where records go; others through accelerate's trackers by name.
         monitor_every: steps between readings of the monitors; 0 is off.
         seed: of initialisation and dropout.
@@ -66,7 +75,7 @@ class TrainConfig:
     steps: int = 10_000
     label_smoothing: float = 0.1
     z_loss: float = 0.0
-    clip: NoClip | GlobalClip | ParameterClip = field(default_factory=GlobalClip)
+    clip: Clip = field(default_factory=GlobalClip)
     guard: GuardConfig = field(default_factory=GuardConfig)
     log_every: int = 50
     validate_every: int = 1000
@@ -78,7 +87,7 @@ class TrainConfig:
     average_every: int = 0
     monitor_every: int = 0
     sinks: tuple[str, ...] = ("jsonl", "tensorboard")
-    choose: Literal["average", "best", "last"] = "average"
+    choose: Literal["lowest", "average", "best", "last"] = "lowest"
     seed: int = 1
 
     def __post_init__(self) -> None:

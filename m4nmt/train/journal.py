@@ -1,0 +1,46 @@
+"""The run's journal: what happened, one JSON line each, appended, durable, never rewound.
+
+It stands beside the checkpoints and not in them: a resumed run must still know what befell it.
+Not its job: measurements (records).
+"""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from m4nmt.core.files import append_durable
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Writes `journal.jsonl` of a run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, event: str, step: int, **facts: Any) -> None:
+        """Append an event. The time of day is for people; nothing reads it back.
+
+        A journal that cannot be written (a full disk) is said on the log and ends nothing.
+        """
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = json.dumps({"event": event, "step": step, "time": stamp, **facts})
+        try:
+            append_durable(self.path, line)
+        except OSError as error:
+            log.error("%s: %s; not written: %s", self.path, error.strerror, line)
+
+    def events(self) -> list[dict[str, Any]]:
+        """All whole lines; a torn last line of a killed run is left out."""
+        if not self.path.exists():
+            return []
+        events = []
+        for line in self.path.read_bytes().split(b"\n"):
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                continue
+        return events
