@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from m4nmt.cli.common import number
 from m4nmt.core.config import override
 from m4nmt.core.names import recipe
 from m4nmt.core.progress import console
@@ -32,14 +31,14 @@ def run(args: argparse.Namespace) -> int:
     config = replace(config, data=replace(config.data, manifest=str(_corpus(config, folder))))
     if not _train(config, folder):
         return 0
-    supervised = _evaluate(folder)
+    directions, bleu = _evaluate(folder)
     _show(folder)
     minutes = (time.monotonic() - started) / 60
     print(
         f"\nDone in {minutes:.1f} minutes. This shows that the pipeline works, not translation"
         " quality: the corpus\nis dates, units and names from Unicode CLDR, and the model is tiny."
     )
-    print(f"mean BLEU over {supervised[0]} supervised directions: {supervised[1]:.1f}")
+    print(f"mean BLEU over {directions} supervised directions, held-out lines: {bleu:.1f}")
     print(
         f"Next: m4nmt serve {folder} (then open http://127.0.0.1:5000), look at"
         f" {folder}/report/index.html, read docs/tutorial.md"
@@ -63,7 +62,10 @@ def _train(config: RunConfig, folder: Path) -> bool:
     """Whether training came to its end (False: a signal stopped it)."""
     from m4nmt.train.run import train
 
-    _headline(2, f"tokenizer and model: {config.train.steps} steps; Ctrl-C saves, the same command goes on")
+    _headline(
+        2,
+        f"tokenizer and model: {config.train.steps} steps; Ctrl-C saves, the same command goes on",
+    )
     outcome = train(config, folder)
     if outcome.status == "stopped":
         print(f"stopped at step {outcome.step}; run the same command again to go on")
@@ -73,11 +75,18 @@ def _train(config: RunConfig, folder: Path) -> bool:
 
 def _evaluate(folder: Path) -> tuple[int, float]:
     """Number of supervised directions and their mean BLEU."""
+    from m4nmt.checkpoint.model import load_card, model_folder
+    from m4nmt.evaluate.report import load, markdown
     from m4nmt.evaluate.run import evaluate
+    from m4nmt.evaluate.types import mean
 
     _headline(3, "evaluation on held-out lines")
-    report = evaluate(folder)
-    return number(report)
+    card, done = load_card(model_folder(folder)), folder / "report" / "report.json"
+    report = load(done) if done.exists() else None
+    if report is None or report.card.weights_sha256 != card.weights_sha256:
+        report = evaluate(folder)
+    print(markdown(report))
+    return len(report.supervised), mean(report.supervised, "bleu") or 0.0
 
 
 def _show(folder: Path) -> None:

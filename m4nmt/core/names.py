@@ -75,7 +75,7 @@ def recipe(spec: str) -> Recipe:
 
 def _returns_run_config(function: Callable[..., Any]) -> bool:
     annotation = inspect.signature(function).return_annotation
-    return getattr(annotation, "__name__", annotation) == "RunConfig"
+    return bool(getattr(annotation, "__name__", annotation) == "RunConfig")
 
 
 def _load(path: Path) -> ModuleType:
