@@ -29,6 +29,7 @@ from m4nmt.translate.decoder import (
     log_probs,
     ranked,
 )
+from m4nmt.translate.search import close_ranks
 
 
 def shape(logits_RV: Tensor, temperature: float, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
@@ -117,7 +118,7 @@ def sample(
         logp_BKT[live_B, :, t] = logp_R1.view(-1, K)
         ends_BK = (token_R1.view(-1, K) == symbols.eos) | (limit_B1[live_B] == t + 1)
         open_BK[live_B] &= ~ends_BK
-        stay = open_BK[live_B].any(1).nonzero()[:, 0]
+        stay = close_ranks(~open_BK[live_B].any(1))
         if not len(stay):
             break
         if len(stay) < len(live_B):

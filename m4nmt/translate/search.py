@@ -103,6 +103,16 @@ def unbeatable(
     return best_BN[:, -1] >= live_BK.amax(1) / largest_B
 
 
+def close_ranks(done_B: Tensor) -> Tensor:
+    """Which sentence goes on in each place: those at the end step into the places of the done, so
+    that as few as can be are moved."""
+    stay = (~done_B).nonzero()[:, 0]
+    places = torch.arange(len(stay), device=done_B.device)
+    free = done_B[: len(stay)].nonzero()[:, 0]
+    places[free] = stay[len(stay) - len(free) :]
+    return places
+
+
 @dataclass
 class _Beams:
     """The live beams of the sentences that are not done."""
@@ -218,7 +228,7 @@ def beam_search(
         done_B = _settle(pool, beams, candidates, alive, config, symbols.eos)
         _advance(beams, alive)
         parent_BK = alive.beam_BC + rows * torch.arange(len(done_B), device=device)[:, None]
-        stay_B = (~done_B).nonzero()[:, 0]
+        stay_B = close_ranks(done_B)
         beams.keep(stay_B)
         last_R = beams.token_BKT[:, :, -1].flatten()
         if len(last_R):

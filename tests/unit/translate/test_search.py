@@ -311,6 +311,13 @@ def test_the_bound_is_right_and_tight(
     assert bool(says) == (kept >= reachable) or kept == pytest.approx(reachable)
 
 
+@given(done=st.lists(st.booleans(), max_size=12))
+def test_ranks_are_closed_with_the_fewest_moves(done: list[bool]) -> None:
+    places = search.close_ranks(torch.tensor(done, dtype=torch.bool)).tolist()
+    assert sorted(places) == [i for i, gone in enumerate(done) if not gone]
+    assert sum(i != place for i, place in enumerate(places)) == sum(done[: len(places)])
+
+
 def test_n_best_may_not_exceed_the_beam() -> None:
     with pytest.raises(ValueError, match="n_best"):
         replace(SearchConfig(beam=2), n_best=3)
