@@ -31,6 +31,10 @@ _PARTS: dict[str, Any] = {
 }
 
 
+class StoreError(RuntimeError):
+    """A store that is not there, not whole or not ours; says which file and how to mend it."""
+
+
 class Lines(NamedTuple):
     """Some consecutive rows: pieces (none where left out), characters, keys, flags, raw text."""
 
@@ -125,11 +129,17 @@ def write_arrow(path: Path, batch: pa.RecordBatch, meta: Mapping[str, Any]) -> N
 
 
 def read_arrow(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
-    """The memory-mapped batch and its metadata."""
-    with pa.memory_map(str(path)) as source:
-        reader = pa.ipc.open_file(source)
-        meta = json.loads(reader.schema.metadata[_META])
-        return reader.get_batch(0), meta
+    """The memory-mapped batch and its metadata.
+
+    Raises:
+        StoreError: absent or damaged; names the file.
+    """
+    try:
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_file(source)
+            return reader.get_batch(0), json.loads(reader.schema.metadata[_META])
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}; run prepare again") from error
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def normalise(code: str, among: Collection[str] | None = None) -> str:
     Args:
         code: "sw", "swh", "zh-TW", "eng_Latn", "iw", ...
         among: the languages there are. One of them is returned: the exact one, else, for a code
-            that names a macrolanguage or no script, a member of it ("ar" finds "arz_Arab").
+            that names a macrolanguage or no script, a member of it ("gn" finds "gug_Latn").
 
     Raises:
         ValueError: no such language, or none among these; with the nearest name.

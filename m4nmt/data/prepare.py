@@ -155,12 +155,12 @@ class _Job:
         counts = report.Counts(tokens)
         rows = self._count(columns, counts, ledger)
         written = [*names, *rows, *(f"store/{column_name(*key)}" for key in columns)]
-        self._write(checked, tokens.sha256, ledger.files(sorted(written)))
         made = report.make(checked.found, columns, counts)
         write_atomic(self.out / "report.json", json.dumps(made, ensure_ascii=False, indent=1))
-        report.show(made)
         ledger.compact(written)
         self._sweep(written)
+        self._write(checked, tokens.sha256, ledger.files(sorted(written)))
+        report.show(made)
         return Store.open(self.out)
 
     def _check(self) -> _Checked:
@@ -294,12 +294,11 @@ class _Job:
         write_atomic(path, json.dumps(about, ensure_ascii=False, sort_keys=True))
 
     def _sweep(self, written: Sequence[str]) -> None:
-        """Remove what earlier configs or killed runs left in the store's folder."""
-        names = {Path(name).name for name in written}
-        kept = names | {STORE_FILE, self._facts_path.name, "ledger.jsonl"}
-        for path in (self.out / "store").iterdir():
-            if path.name not in kept:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        """Remove what earlier configs or killed runs left behind."""
+        kept = {*written, *(f"store/{name}" for name in (self._facts_path.name, "ledger.jsonl"))}
+        for path in [*self.out.glob("store/*"), *self.out.glob("**/.*.tmp")]:
+            if str(path.relative_to(self.out)) not in kept:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _licences(corpora: Sequence[Corpus], languages: Sequence[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from m4nmt.core.files import sha256_file
 from m4nmt.data import clean
 from m4nmt.data.column import Column, read_arrow
+from m4nmt.data.column import StoreError as StoreError
 from m4nmt.data.directions import Pair
 from m4nmt.data.rows import Directory, PairRows, Words
 from m4nmt.data.tokenizer import Tokenizer
@@ -25,12 +26,9 @@ from m4nmt.data.types import Direction, Examples, Ragged, Split
 
 FORMAT = 1
 STORE_FILE = "store.json"
-_HASH_ON_OPEN = 1 << 30
+_HASH_ALL = 1 << 30  # bytes of a store up to which all of it is hashed when it is opened
+_HASH_ALWAYS = 1 << 24  # and of a file that is always
 Numbers = NDArray[np.int64]
-
-
-class StoreError(RuntimeError):
-    """A store that is not there, not whole or not ours; says which file and how to mend it."""
 
 
 def column_name(corpus: str, language: str) -> str:
@@ -191,8 +189,8 @@ class Store:
     def open(cls, out: Path | str) -> "Store":
         """Open a prepared folder.
 
-        Sizes of its files are checked always, their hashes where there is less than 1 GiB of them
-        (else by `verify`).
+        Sizes of its files are checked always, and their hashes, but for large files where there
+        is more than 1 GiB of them in all (`verify` reads those too).
 
         Raises:
             StoreError: not prepared, not whole, or of a newer version; names the file.
@@ -207,8 +205,7 @@ class Store:
                 what = "is missing" if found < 0 else f"has {found} bytes instead of {size}"
                 raise StoreError(f"{path} {what}; {_mend(out)}")
             total += size
-        if total <= _HASH_ON_OPEN:
-            _verify(out, about)
+        _verify(out, about, at_most=total if total <= _HASH_ALL else _HASH_ALWAYS)
         return cls(out, about)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -302,9 +299,9 @@ def _read(out: Path) -> dict[str, Any]:
     return about
 
 
-def _verify(out: Path, about: Mapping[str, Any]) -> None:
-    for name, (_, digest) in about["files"].items():
-        if sha256_file(out / name) != digest:
-            raise StoreError(
-                f"{out / name} does not have the hash it was written with; {_mend(out)}"
-            )
+def _verify(out: Path, about: Mapping[str, Any], at_most: int | None = None) -> None:
+    """Hash the files of at most this size."""
+    for name, (size, digest) in about["files"].items():
+        skipped = at_most is not None and size > at_most
+        if not skipped and sha256_file(out / name) != digest:
+            raise StoreError(f"{out / name}: not the bytes that were written; {_mend(out)}")

@@ -1,0 +1,162 @@
+"""Manifests: what they say, where their files are, and what is refused."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from data_made import lines, manifest, write_lines
+
+from m4nmt.core.config import ConfigError
+from m4nmt.core.files import sha256_file
+from m4nmt.data.formats import FormatError
+from m4nmt.data.inputs import inputs, look
+from m4nmt.data.manifest import find, load, names
+
+TABLE = """
+[[corpus]]
+name = "t"
+split = "train"
+format = "tsv"
+path = "t.tsv"
+columns = ["en", "", "sw"]
+header = true
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "m.toml"
+    path.write_text(text)
+    return path
+
+
+def test_shipped_manifests() -> None:
+    assert {"bible100", "multi30k", "seed", "tico19"} <= set(names())
+    for name in names():
+        data = tomllib.loads(find(name).read_text())
+        assert data["name"] == name
+        assert data["license"]
+        assert data["url"].startswith("https://")
+        for corpus in data["corpus"]:
+            files = {corpus["path"].format(lang=code) for code in corpus["languages"]}
+            assert files == set(corpus["sha256"])
+
+
+@pytest.mark.parametrize("name", ["bible100", "multi30k", "seed", "tico19"])
+def test_shipped_manifests_fit_the_real_files(name: str, shared_data: Path) -> None:
+    found = load(name, str(shared_data))
+    assert found.corpora
+    for corpus in found.corpora:
+        code = corpus.languages[0]
+        item = next(i for i in inputs(found, [corpus], [code]))
+        assert look(item).rows == corpus.lines  # checks the hash too
+    for corpus in found.corpora[:1]:
+        for file, digest in corpus.sha256.items():
+            assert sha256_file(found.root / file) == digest
+
+
+def test_a_table(tmp_path: Path) -> None:
+    write_lines(tmp_path / "t.tsv", ["english\tsource\tswahili", "a\tb\tc"])
+    (corpus,) = load(str(write(tmp_path, TABLE))).corpora
+    assert corpus.languages == ("eng_Latn", "swh_Latn")
+    assert dict(corpus.fields) == {"eng_Latn": 0, "swh_Latn": 2}
+    assert (corpus.width, corpus.header, corpus.key) == (3, True, "t.train")
+
+
+def test_file_names_may_use_other_codes(tmp_path: Path) -> None:
+    write_lines(tmp_path / "x.en", ["a"])
+    write_lines(tmp_path / "x.pt_br", ["a"])
+    text = """
+    [[corpus]]
+    name = "x"
+    split = "train"
+    format = "moses"
+    path = "x.{lang}"
+    languages = {en = "en", pt-BR = "pt_br"}
+    """
+    (corpus,) = load(str(write(tmp_path, text))).corpora
+    assert dict(corpus.files) == {"eng_Latn": "x.en", "por_Latn": "x.pt_br"}
+
+
+def test_where_files_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("M4NMT_DATA", raising=False)
+    text = 'folder = "made"\n' + TABLE
+    path = write(tmp_path / "here", text)
+    for place in ("here", "env", "given"):
+        write_lines(tmp_path / place / "made" / "t.tsv", ["a\tb\tc"])
+    assert load(str(path)).root == tmp_path / "here" / "made"
+    monkeypatch.setenv("M4NMT_DATA", str(tmp_path / "env"))
+    assert load(str(path)).root == tmp_path / "env" / "made"
+    assert load(str(path), str(tmp_path / "given")).root == tmp_path / "given" / "made"
+    (tmp_path / "env" / "made" / "t.tsv").unlink()
+    assert load(str(path)).root == tmp_path / "here" / "made"
+
+
+def test_missing_files_say_which_where_and_how_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("M4NMT_DATA", str(tmp_path / "corpora"))
+    with pytest.raises(ConfigError) as caught:
+        load("multi30k")
+    message = str(caught.value)
+    assert "missing train.eng_Latn.txt.xz and 14 more" in message
+    assert str(tmp_path / "corpora" / "multi30k") in message
+    assert "M4NMT_DATA" in message
+    assert "data.root" in message
+
+
+def test_a_wrong_hash_is_refused_naming_the_file(tmp_path: Path) -> None:
+    write_lines(tmp_path / "t.tsv", ["a\tb\tc"])
+    digest = sha256_file(tmp_path / "t.tsv")
+    good = load(str(write(tmp_path, TABLE + f'[corpus.sha256]\n"t.tsv" = "{digest}"\n')))
+    (item,) = inputs(good, good.corpora, ["eng_Latn"])
+    assert look(item).sha256 == digest
+    write_lines(tmp_path / "t.tsv", ["a\tb\td"])
+    with pytest.raises(FormatError, match=r"t\.tsv: its sha256 is .* the manifest says"):
+        look(item)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("split =", "splt ="), "did you mean 'split'"),
+        (('"train"', '"tran"'), "did you mean 'train'"),
+        (('"tsv"', '"tvs"'), "did you mean 'tsv'"),
+        (('"sw"', '"en"'), "same language"),
+        (('"sw"', '"xq"'), "unknown language"),
+        (('columns = ["en", "", "sw"]', ""), "give columns"),
+        (('name = "t"', ""), "'name' is missing"),
+        (("[[corpus]]", "[[corpus"), "not TOML"),
+        (('path = "t.tsv"', 'path = "t.tsv"\npairs = "some"'), "pairs is"),
+    ],
+)
+def test_wrong_manifests(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    write_lines(tmp_path / "t.tsv", ["a\tb\tc"])
+    assert change[0] in TABLE
+    path = write(tmp_path, TABLE.replace(*change))
+    with pytest.raises(ConfigError, match=message):
+        load(str(path))
+
+
+def test_two_corpora_of_one_name_are_refused(tmp_path: Path) -> None:
+    write_lines(tmp_path / "t.tsv", ["a\tb\tc"])
+    with pytest.raises(ConfigError, match=r"two corpora are called t\.train"):
+        load(str(write(tmp_path, TABLE * 2)))
+
+
+def test_unknown_manifests_get_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'multi30k'"):
+        load("multi30")
+    with pytest.raises(ConfigError, match=r"path of a \.toml file"):
+        load("../multi30k")
+
+
+def test_pairs_may_be_left_out(tmp_path: Path) -> None:
+    codes = ("eng_Latn", "deu_Latn", "fra_Latn")
+    path = manifest(tmp_path, {"c.train": {code: lines(code, [1, 2]) for code in codes}})
+    path.write_text(path.read_text() + 'pairs = ["eng_Latn-*"]\n')
+    (corpus,) = load(str(path)).corpora
+    assert corpus.allows("deu_Latn", "eng_Latn")
+    assert corpus.allows("eng_Latn", "deu_Latn")
+    assert not corpus.allows("deu_Latn", "fra_Latn")
+    assert corpus.license == "CC0-1.0"
