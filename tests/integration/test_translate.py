@@ -135,8 +135,8 @@ def test_scores_of_translations_are_those_of_teacher_forcing(translator: Transla
             [scores] = translator._engine.score([row], [target], 99)
             assert t.token_scores == pytest.approx(scores[: len(t.tokens)], abs=1e-4)
             assert t.score == pytest.approx(sum(scores), abs=1e-4)
-            checked += t.finished
-    assert checked >= 3
+            checked += 1
+    assert checked >= 14
 
 
 def test_scores_of_given_translations(translator: Translator) -> None:
