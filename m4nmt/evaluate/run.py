@@ -18,13 +18,14 @@ from m4nmt.core.progress import progress
 from m4nmt.core.stages import EvaluateConfig, SearchConfig
 from m4nmt.data.store import Store, StoreError
 from m4nmt.data.tokenizer import Tokenizer
-from m4nmt.evaluate.bands import bands
+from m4nmt.data.types import Direction
 from m4nmt.evaluate.report import write
 from m4nmt.evaluate.score import measures
 from m4nmt.evaluate.testsets import Bitext, choose, from_store
-from m4nmt.evaluate.types import Band, DirectionScore, Report, Sample
+from m4nmt.evaluate.types import DirectionScore, Report, Sample
 from m4nmt.model.cost import parameters
 from m4nmt.model.settings import ModelConfig
+from m4nmt.train.bands import bands
 from m4nmt.translate.document import one_line
 from m4nmt.translate.translator import Translator
 from m4nmt.translate.types import Translation
@@ -126,20 +127,20 @@ class _Item(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """What is known of the model and its training."""
+    """What is known of the model and its training; sizes and bands only of trained directions."""
 
     parameters: int
-    trained: frozenset[str]
-    pairs: Mapping[str, int]
-    bands: Mapping[str, Band]
+    trained: frozenset[Direction]
+    pairs: Mapping[Direction, int]
+    bands: Mapping[Direction, str]
 
     @classmethod
     def of(cls, translator: Translator, data: Store | None) -> "_Facts":
         """From the card and, where it is there, the store."""
-        trained = [d for d in translator.directions if d.task == "translate"]
-        sizes = {str(d): data.size(d) for d in trained} if data else {}
+        trained = frozenset(d for d in translator.directions if d.task == "translate")
+        sizes = {d: n for d in trained if (n := data.size(d))} if data else {}
         model = from_dict(ModelConfig, translator.card.config["model"])
-        return cls(parameters(model), frozenset(map(str, trained)), sizes, bands(sizes))
+        return cls(parameters(model), trained, sizes, bands(sizes))
 
 
 def _open(folder: Path) -> Store | None:
@@ -192,16 +193,16 @@ def _score(
     pieces: Tokenizer,
 ) -> DirectionScore:
     outputs = [one_line(translation.text) for translation in translations]
-    direction = str(item.set.direction)
+    direction = item.set.direction
     found = {
         name: measure(outputs, item.references)
         for name, measure in measures(
-            config.metrics, item.set.direction.tgt, pieces, config.bootstrap
+            config.metrics, direction.tgt, pieces, config.bootstrap
         ).items()
     }
     trained = direction in facts.trained
     return DirectionScore(
-        direction=direction,
+        direction=str(direction),
         testset=item.set.name,
         sentences=len(outputs),
         **{name: round(measured.value, 4) for name, measured in found.items()},
@@ -209,7 +210,7 @@ def _score(
         signatures={name: measured.signature for name, measured in found.items()},
         trained=trained,
         pairs=facts.pairs.get(direction, -1) if trained else 0,
-        band=facts.bands.get(direction, "") if trained else "",
+        band=facts.bands.get(direction, ""),
         cut=sum(not translation.finished for translation in translations),
         empty=sum(not output for output in outputs),
         samples=_samples(item, outputs, config.samples),

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Literal
 
 from m4nmt.checkpoint.card import CheckpointCard
 from m4nmt.core.stages import SearchConfig
@@ -11,7 +10,6 @@ from m4nmt.core.stages import SearchConfig
 FORMAT = 1
 METRICS = ("bleu", "chrf", "spbleu")
 NAMES = {"bleu": "BLEU", "chrf": "chrF++", "spbleu": "spBLEU"}
-Band = Literal["high", "mid", "low", ""]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,7 @@ class DirectionScore:
     signatures: Mapping[str, str] = field(default_factory=dict)
     trained: bool = True
     pairs: int = -1
-    band: Band = ""
+    band: str = ""
     cut: int = 0
     empty: int = 0
     samples: tuple[Sample, ...] = ()

@@ -31,7 +31,8 @@ class Item(NamedTuple):
     wanted: int
 
 
-Engine = Callable[[Sequence[Item]], Sequence[Sequence[str]]]
+# Translates items; asks between steps whether it should stop, since nobody waits any more.
+Engine = Callable[[Sequence[Item], Callable[[], bool]], Sequence[Sequence[str]]]
 
 
 class _Job:
@@ -149,26 +150,39 @@ class Batcher:
         return batch
 
     async def _run(self, batch: list[_Job]) -> None:
-        loop = asyncio.get_running_loop()
         begun = time.monotonic()
+        stopped = False
+
+        def unwanted() -> bool:  # called from the engine's thread
+            nonlocal stopped
+            stopped = stopped or not any(job.waiters for job in batch)
+            return stopped
+
         try:
-            outputs = await loop.run_in_executor(
-                self._pool, self._engine, [job.item for job in batch]
+            outputs = await asyncio.get_running_loop().run_in_executor(
+                self._pool, self._engine, [job.item for job in batch], unwanted
             )
-        except Exception:  # whatever the engine raises must not end the worker
-            if len(batch) > 1:  # one bad text must not spoil its neighbours
-                log.warning("a batch of %d texts failed; trying them one by one", len(batch))
-                for job in batch:
-                    await self._run([job])
-                return
-            log.exception("the engine failed on a text of %d characters", batch[0].chars)
-            self._fail(batch[0], ServiceError(500, "the translation failed; see the server's log"))
+        except Exception as error:  # whatever the engine raises must not end the worker
+            await self._retry(batch, error, stopped)
             return
         seconds = max(time.monotonic() - begun, 1e-6)
         speed = sum(job.chars for job in batch) / seconds
         self._speed += (speed - self._speed) * (_SMOOTHING if self._speed else 1.0)
         for job, output in zip(batch, outputs, strict=True):
             self._finish(job, output)
+
+    async def _retry(self, batch: list[_Job], error: Exception, stopped: bool) -> None:
+        """One bad text must not spoil its neighbours, nor those who left the ones that came."""
+        wanted = [job for job in batch if job.waiters]
+        for job in batch:
+            if not job.waiters:
+                self._fail(job, ServiceError(503, "nobody waits for this"))
+        if stopped or len(batch) > 1:
+            for job in wanted:
+                await self._run([job])
+        elif wanted:
+            log.error("the engine failed on %d characters", batch[0].chars, exc_info=error)
+            self._fail(batch[0], ServiceError(500, "the translation failed; see the server's log"))
 
     def _finish(self, job: _Job, output: Sequence[str]) -> None:
         del self._open[job.item]

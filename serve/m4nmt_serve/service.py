@@ -136,13 +136,13 @@ class Service:
         """
         self._check(Ask(texts, AUTO, ""))
         engine = self.engine
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._detector, engine.translator.detect, list(texts)
-        )
         try:
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._detector, engine.translator.detect, list(texts)
+            )
             return [(engine.languages.find(code), confidence) for code, confidence in found]
-        except UnknownLanguageError as error:
-            raise ServiceError(400, f"the text's language could not be used: {error}") from error
+        except ValueError as error:  # this model cannot tell languages, or not this one
+            raise ServiceError(400, str(error)) from error
 
     async def _begin(self) -> None:
         try:
@@ -152,8 +152,8 @@ class Service:
             log.error("the model could not be loaded: %s", error)
             self._failed(error)
 
-    def _run(self, items: Sequence[Item]) -> list[list[str]]:
-        return self.engine.run(items)
+    def _run(self, items: Sequence[Item], unwanted: Callable[[], bool]) -> list[list[str]]:
+        return self.engine.run(items, unwanted)
 
     def _check(self, ask: Ask) -> None:
         config = self.config
@@ -222,7 +222,7 @@ class _Engine:
         self.sources = frozenset(d.src for d in trained) & codes
         self.targets = frozenset(d.tgt for d in trained) & codes
         self.languages = Languages(codes)
-        self._search = search
+        self._search = search or translator.search
 
     def find(self, code: str, role: Literal["source", "target"]) -> Language:
         """The language a client names, if the model can use it as such.
@@ -247,7 +247,7 @@ class _Engine:
         targets = tuple(x for x in self.languages.all if x.flores in self.targets)
         return ((x, targets) for x in self.languages.all if x.flores in self.sources)
 
-    def run(self, items: Sequence[Item]) -> list[list[str]]:
+    def run(self, items: Sequence[Item], unwanted: Callable[[], bool]) -> list[list[str]]:
         """Translate a batch of mixed directions; one call per number of translations wanted."""
         out: list[list[str]] = [[] for _ in items]
         for wanted in sorted({item.wanted for item in items}):
@@ -257,16 +257,15 @@ class _Engine:
                 [items[i].src for i in rows],
                 [items[i].tgt for i in rows],
                 self._config(wanted),
+                cancelled=unwanted,
             )
             for i, translations in zip(rows, found, strict=True):
                 out[i] = _distinct(translation.text for translation in translations)
         return out
 
-    def _config(self, wanted: int) -> SearchConfig | None:
-        if wanted == 1:
-            return self._search
-        base = self._search or SearchConfig()
-        return dataclasses.replace(base, n_best=wanted, beam=max(base.beam, wanted))
+    def _config(self, wanted: int) -> SearchConfig:
+        beam = max(self._search.beam, wanted)
+        return dataclasses.replace(self._search, n_best=wanted, beam=beam)
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 Written as a protocol so that the service can be tested, and used, with any engine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from m4nmt.core.stages import SearchConfig
@@ -30,6 +30,10 @@ class Translator(Protocol):
     def directions(self) -> Sequence[TrainedDirection]:
         """Trained directions."""
 
+    @property
+    def search(self) -> SearchConfig:
+        """How it decodes unless told otherwise."""
+
     def translate(
         self,
         texts: Sequence[str],
@@ -37,8 +41,9 @@ class Translator(Protocol):
         tgt: str | Sequence[str],
         config: SearchConfig | None = None,
         split: bool = True,
+        cancelled: Callable[[], bool] | None = None,
     ) -> list[list[Translation]]:
-        """n-best lists, one for each text."""
+        """n-best lists, one for each text; `cancelled` is asked before each step of decoding."""
 
     def detect(self, texts: Sequence[str]) -> list[tuple[str, float]]:
         """(code, confidence between 0 and 1) of each text."""

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from m4nmt.checkpoint.card import CheckpointCard
 from m4nmt.core.stages import SearchConfig
-from m4nmt.evaluate.bands import bands
+from m4nmt.data.types import Direction
 from m4nmt.evaluate.types import DirectionScore, Report, Sample
+from m4nmt.train.bands import bands
 
 SMALL = ("eng_Latn", "deu_Latn", "arb_Arab", "swh_Latn", "zho_Hans", "zho_Hant")
 HOSTILE = "</script><img src=x onerror=alert(1)> {{data}} & \"'"
@@ -36,7 +37,9 @@ def a_report(languages: Sequence[str] = SMALL, testsets: Sequence[str] = ("tico1
         for t in languages
         if s != t and "eng_Latn" in (s, t)
     }
-    band = bands(pairs)
+    band = {
+        str(d): name for d, name in bands({Direction.parse(n): k for n, k in pairs.items()}).items()
+    }
     scores = []
     for testset in testsets:
         for i, s in enumerate(languages):

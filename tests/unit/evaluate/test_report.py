@@ -9,7 +9,6 @@ import pytest
 from evaluate_helpers import HOSTILE, a_report
 
 from m4nmt.core.config import ConfigError
-from m4nmt.evaluate.bands import bands
 from m4nmt.evaluate.html import page
 from m4nmt.evaluate.report import load, markdown, write
 from m4nmt.evaluate.types import mean
@@ -96,15 +95,3 @@ def test_samples_are_left_out_before_the_page_gets_heavy(monkeypatch: pytest.Mon
     assert len(embedded(page(report))["rows"][0]["x"]) == 1  # type: ignore[index]
     monkeypatch.setattr("m4nmt.evaluate.html._SAMPLE_BYTES", 100)
     assert embedded(page(report))["rows"][0]["x"] == []  # type: ignore[index]
-
-
-def test_bands_are_thirds_and_equal_sizes_stay_together() -> None:
-    sizes = {f"d{i}": 10**i for i in range(9)}
-    found = bands(sizes)
-    assert [found[f"d{i}"] for i in range(9)] == ["low"] * 3 + ["mid"] * 3 + ["high"] * 3
-    assert set(bands(dict.fromkeys("abcdef", 7)).values()) == {"mid"}
-    assert bands({"a": 9, "b": 5, "c": 5, "d": 5, "e": 5}) == {
-        "a": "high",
-        **dict.fromkeys("bcde", "mid"),
-    }
-    assert bands({}) == {}

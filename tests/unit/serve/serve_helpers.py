@@ -25,6 +25,9 @@ class FakeTranslator:
         self.seconds = seconds
         self.batches: list[list[str]] = []
         self.configs: list[SearchConfig | None] = []
+        self.heeds = True  # stops when it is told to
+        self.stopped = 0
+        self.search = SearchConfig()
         self.directions = tuple(
             Direction(a, b) for a in self.languages for b in self.languages if a != b
         )
@@ -36,12 +39,18 @@ class FakeTranslator:
         tgt: str | Sequence[str],
         config: SearchConfig | None = None,
         split: bool = True,
+        cancelled: Callable[[], bool] | None = None,
     ) -> list[list[Translation]]:
         assert not isinstance(src, str)
         assert not isinstance(tgt, str)
         self.batches.append(list(texts))
         self.configs.append(config)
-        time.sleep(self.seconds)
+        ends = time.monotonic() + self.seconds
+        while time.monotonic() < ends:
+            time.sleep(min(0.02, self.seconds))
+            if self.heeds and cancelled and cancelled():
+                self.stopped += 1
+                raise RuntimeError("stopped by the caller")
         if any("POISON" in text for text in texts):
             raise RuntimeError("the engine choked")
         best = config.n_best if config else 1

@@ -1,6 +1,7 @@
 """Texts of many requests are translated together, once, in order, and only while wanted."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from m4nmt_serve.batcher import Batcher, Item
+from m4nmt_serve.batcher import Engine as BatchEngine
 from m4nmt_serve.errors import ServiceError
 
 
@@ -17,10 +19,16 @@ class Engine:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.batches: list[list[str]] = []
+        self.stopped = 0
 
-    def __call__(self, items: Sequence[Item]) -> list[list[str]]:
+    def __call__(self, items: Sequence[Item], unwanted: Callable[[], bool]) -> list[list[str]]:
         self.batches.append([item.text for item in items])
-        time.sleep(self.seconds)
+        ends = time.monotonic() + self.seconds
+        while time.monotonic() < ends:
+            time.sleep(0.01)
+            if unwanted():
+                self.stopped += 1
+                raise RuntimeError("stopped by the caller")
         if any(item.text == "poison" for item in items):
             raise RuntimeError("the engine choked")
         return [[item.text.upper()] for item in items]
@@ -30,7 +38,9 @@ def item(text: str) -> Item:
     return Item(text, "eng_Latn", "deu_Latn", 1)
 
 
-def with_batcher(engine: Engine, body: Callable[[Batcher], Awaitable[Any]], **changes: Any) -> Any:
+def with_batcher(
+    engine: BatchEngine, body: Callable[[Batcher], Awaitable[Any]], **changes: Any
+) -> Any:
     options = {"batch_chars": 100, "wait": 0.02, "queue_chars": 1000, "cache_chars": 1000}
 
     async def whole() -> Any:
@@ -124,6 +134,45 @@ def test_a_caller_that_leaves_does_not_disturb_the_others_in_the_engine() -> Non
         return await stays
 
     assert with_batcher(engine, body) == [["BOTH"]]
+
+
+def test_a_batch_that_everybody_left_is_stopped_and_who_comes_then_is_served() -> None:
+    engine = Engine(0.3)
+
+    async def body(batcher: Batcher) -> Any:
+        left = asyncio.create_task(batcher.translate([item("a"), item("b")]))
+        await asyncio.sleep(0.1)  # it is in the engine now
+        left.cancel()
+        await asyncio.sleep(0.05)
+        assert engine.stopped == 1
+        return await batcher.translate([item("a")])
+
+    assert with_batcher(engine, body) == [["A"]]
+    assert engine.batches == [["a", "b"], ["a"]]
+
+
+def test_who_asks_for_a_text_while_it_is_being_stopped_gets_it() -> None:
+    stop = threading.Event()
+
+    def engine(items: Sequence[Item], unwanted: Callable[[], bool]) -> list[list[str]]:
+        while not stop.is_set():
+            time.sleep(0.005)
+            if unwanted():
+                stop.wait(5)  # the new caller comes now
+                raise RuntimeError("stopped by the caller")
+        return [[item.text.upper()] for item in items]
+
+    async def body(batcher: Batcher) -> Any:
+        left = asyncio.create_task(batcher.translate([item("a")]))
+        await asyncio.sleep(0.1)
+        left.cancel()
+        await asyncio.sleep(0.05)
+        joined = asyncio.create_task(batcher.translate([item("a")]))
+        await asyncio.sleep(0.05)
+        stop.set()
+        return await joined
+
+    assert with_batcher(engine, body) == [["A"]]
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:

@@ -71,6 +71,7 @@ def test_texts_over_the_limits_are_refused_before_the_engine() -> None:
 
 def test_the_deadline_answers_504_and_drops_what_has_not_begun() -> None:
     translator = FakeTranslator(0.6)
+    translator.heeds = False
     with running(translator, ServeConfig(deadline=0.2)) as up, ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask, up, "first")
         time.sleep(0.1)
@@ -92,6 +93,18 @@ def test_a_client_that_leaves_takes_its_work_with_it() -> None:
         assert busy.result().status_code == 200
         assert ask(up, "next").status_code == 200
     assert translator.batches == [["busy"], ["next"]]
+
+
+def test_a_client_that_leaves_stops_what_the_engine_does_for_it_alone() -> None:
+    translator = FakeTranslator(5)
+    with running(translator) as up:
+        with pytest.raises(httpx.ReadTimeout):
+            ask(up, "abandoned", timeout=0.2)
+        translator.seconds = 0
+        begun = time.monotonic()
+        assert ask(up, "next").status_code == 200
+        assert time.monotonic() - begun < 1
+    assert translator.stopped == 1
 
 
 def test_too_many_requests_are_turned_away_at_once_but_health_is_not() -> None:
