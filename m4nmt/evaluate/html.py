@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from m4nmt.data.language import display_name, is_rtl
-from m4nmt.evaluate.types import NAMES, DirectionScore, Report, mean
+from m4nmt.evaluate.types import NAMES, DirectionScore, Report, decoding, mean
 
 _SAMPLE_BYTES = 1_500_000  # of sample translations in a page; report.json has all
 _GROUPS = {
@@ -44,14 +44,12 @@ def page(report: Report) -> str:
 def _facts(report: Report) -> str:
     """What was scored, and how."""
     card = report.card
-    search = report.search
-    how = "sampling" if search.sample else f"beam {search.beam}, length α {search.length_alpha:g}"
     facts = {
         "Parameters": f"{report.parameters:,}",
         "Step": f"{card.step:,}",
         "Directions": f"{len(report.scores):,}",
         "Lines": f"{sum(score.sentences for score in report.scores):,}",
-        "Decoding": how,
+        "Decoding": decoding(report.search),
         "Translated in": f"{report.seconds:,.0f} s",
         "Evaluated": report.date[:16].replace("T", " ") + " UTC",
         "Weights": card.weights_sha256[:12] or "unknown",

@@ -10,7 +10,7 @@ from m4nmt.core.config import from_dict, parse_json, to_dict
 from m4nmt.core.files import write_atomic
 from m4nmt.data.language import display_name
 from m4nmt.evaluate.html import page
-from m4nmt.evaluate.types import NAMES, DirectionScore, Report, mean
+from m4nmt.evaluate.types import NAMES, DirectionScore, Report, decoding, mean
 
 _MOST_ROWS = 500  # of the table in Markdown; report.json has all
 
@@ -39,8 +39,8 @@ def markdown(report: Report) -> str:
     parts = [
         f"# Scores of {card.name}",
         f"{report.parameters:,} parameters, step {card.step:,}, weights "
-        f"`{card.weights_sha256[:12]}`; {report.split} data, {report.date}; beam "
-        f"{report.search.beam}.",
+        f"`{card.weights_sha256[:12]}`; {report.split} data, {report.date}; "
+        f"{decoding(report.search)}.",
         _table(
             ["directions", "number", *(f"mean {NAMES[m]}" for m in metrics)],
             [

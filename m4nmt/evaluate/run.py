@@ -5,6 +5,7 @@ Not its job: how a score is computed (score), or what a report looks like (repor
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from m4nmt.data.types import Direction
 from m4nmt.evaluate.report import write
 from m4nmt.evaluate.score import measures
 from m4nmt.evaluate.testsets import Bitext, choose, from_store
-from m4nmt.evaluate.types import DirectionScore, Report, Sample
+from m4nmt.evaluate.types import DirectionScore, Report, Sample, decoding
 from m4nmt.model.cost import parameters
 from m4nmt.model.settings import ModelConfig
 from m4nmt.train.bands import bands
@@ -100,22 +101,26 @@ def evaluate(
 
 
 def attach(model: Path, report: Report) -> None:
-    """Write the scores to the card of the model: direction -> metric -> value, and signatures."""
-    loaded = load_model(model)
+    """Write the scores to the card of the model, in the place of older ones.
+
+    direction -> metric -> value (with the test set's name where there are several), and how they
+    came about: split, decoding, date, signatures.
+    """
     several = len(report.testsets) > 1
-    scores: dict[str, Any] = dict(loaded.card.scores)
-    signatures: dict[str, None] = {}
+    scores: dict[str, Any] = defaultdict(dict)
     for score in report.scores:
-        row = scores.setdefault(score.direction, {}) if several else {}
         for metric in report.metrics:
             value = score.value(metric)
             if value is not None:
                 name = f"{metric} {score.testset}" if several else metric
-                row[name] = round(value, 2)
-                signatures[score.signatures[metric]] = None
-        scores[score.direction] = row
-    scores["signatures"] = list(signatures)
-    save_model(loaded.folder, loaded.weights, replace(loaded.card, scores=scores), loaded.folder)
+                scores[score.direction][name] = round(value, 2)
+    scores["split"] = report.split
+    scores["decoding"] = decoding(report.search)
+    scores["date"] = report.date
+    scores["signatures"] = list(report.signatures)
+    loaded = load_model(model)
+    card = replace(loaded.card, scores=dict(scores))
+    save_model(loaded.folder, loaded.weights, card, loaded.folder)
 
 
 class _Item(NamedTuple):

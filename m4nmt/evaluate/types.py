@@ -131,3 +131,10 @@ def mean(scores: Iterable[DirectionScore], metric: str) -> float | None:
     """Mean over directions of equal weight; None of nothing."""
     values = [value for score in scores if (value := score.value(metric)) is not None]
     return fmean(values) if values else None
+
+
+def decoding(search: SearchConfig) -> str:
+    """How it was decoded, in words."""
+    if search.sample:
+        return f"sampling, temperature {search.temperature:g}, seed {search.seed}"
+    return f"beam {search.beam}, length penalty {search.length_alpha:g}"
