@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib.metadata import version
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 
 from m4nmt.core.files import write_atomic
@@ -55,6 +56,8 @@ NUMBERS = tuple(
         *_words("0.5 1.5 2.5 3.5 4.5 7.5 12.5 10000 25000 1500 2500 1234.5"),
     )
 )
+# Numbers that together take every plural form of most languages.
+_PLURALS = (Decimal(1), Decimal(2), Decimal(5), Decimal("1.5"))
 _FIRST_DAY = datetime(1990, 1, 1)
 _DAYS = 365 * 40
 _Random = random.Random
@@ -200,13 +203,16 @@ TEMPLATES: Mapping[Callable[[_Random], Meaning], int] = {
 
 
 def _names() -> Iterator[Meaning]:
-    """Every name and unit alone: held-out rows only combine what training has."""
+    """Every name, and every unit in its forms: held-out rows only combine what training has."""
     yield from (("territory", code) for code in TERRITORIES)
     yield from (("language", code) for code in LANGUAGES)
     yield from (("month", number) for number in range(1, 13))
     yield from (("weekday", number) for number in range(7))
-    yield from (("money", code, Decimal(1)) for code in CURRENCIES)
-    yield from (("measure", unit, Decimal(number)) for unit in UNITS for number in (1, 2))
+    for number in _PLURALS:
+        yield from (("money", code, number) for code in CURRENCIES)
+        yield from (("measure", unit, number) for unit in UNITS)
+        for unit, tense in product(RELATIVE, ("future", "past")):
+            yield ("relative", unit, tense, number.to_integral_value())
     yield from (("local_time", code) for code in TERRITORIES)
 
 
