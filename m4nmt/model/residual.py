@@ -42,7 +42,7 @@ class PreNorm(_NormEach):
 
     def forward(self, x_BLD: Tensor, branches: Sequence[Branch]) -> Tensor:
         for name, branch in zip(self.names, branches, strict=True):
-            x_BLD = x_BLD + self.dropout(branch(self.get_submodule(name)(x_BLD)))
+            x_BLD = self.dropout.join(x_BLD, branch(self.get_submodule(name)(x_BLD)))
         return x_BLD
 
 
@@ -51,7 +51,7 @@ class PostNorm(_NormEach):
 
     def forward(self, x_BLD: Tensor, branches: Sequence[Branch]) -> Tensor:
         for name, branch in zip(self.names, branches, strict=True):
-            x_BLD = self.get_submodule(name)(x_BLD + self.dropout(branch(x_BLD)))
+            x_BLD = self.get_submodule(name)(self.dropout.join(x_BLD, branch(x_BLD)))
         return x_BLD
 
 
@@ -84,8 +84,7 @@ class Parallel(nn.Module):
         total_BLD = branches[0](normed_BLD)
         for branch in branches[1:]:
             total_BLD = total_BLD + branch(normed_BLD)
-        out_BLD: Tensor = x_BLD + self.dropout(total_BLD)
-        return out_BLD
+        return self.dropout.join(x_BLD, total_BLD)
 
 
 def deepnorm_constants(place: Place) -> tuple[float, float]:
