@@ -5,13 +5,17 @@ Exit codes: 0 good, 1 failed, 2 wrong use.
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
 
+from rich.logging import RichHandler
+
 from m4nmt import __version__
 from m4nmt.core.config import ConfigError
 from m4nmt.core.files import FolderLockedError
+from m4nmt.core.progress import console
 
 VERBS = (
     "quickstart",
@@ -41,15 +45,20 @@ def build_parser() -> argparse.ArgumentParser:
         module = importlib.import_module(f"m4nmt.cli.{name}")
         sub = verbs.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(sub)
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(perform=module.run)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code of the process."""
+    # Threads that wait by spinning take the cores from each other as soon as anything else runs on
+    # the machine. The math library reads this once, when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     args = build_parser().parse_args(argv)
+    handler = RichHandler(console=console, show_path=False, show_level=False, show_time=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     try:
-        code: int = args.run(args)
+        code: int = args.perform(args)
     except BrokenPipeError:
         # The reader of our output left (`| head`): not an error, but Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
