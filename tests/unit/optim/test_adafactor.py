@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from m4nmt import optim
 from m4nmt.optim.settings import Adafactor
 
-SHAPES = {"matrix.weight": (6, 10), "vector.bias": (7,), "scalar": (), "experts.weight": (3, 4, 5)}
+SHAPES = {
+    "matrix.weight": (6, 10),
+    "vector.bias": (7,),
+    "scalar": (),
+    "experts.weight": (3, 4, 5),
+    "tiny.bias": (9,),
+}
 
 
 def gradients(steps: int, seed: int = 0) -> list[dict[str, Tensor]]:
@@ -25,7 +31,11 @@ def gradients(steps: int, seed: int = 0) -> list[dict[str, Tensor]]:
 
 def parameters(seed: int = 1) -> dict[str, nn.Parameter]:
     generator = torch.Generator().manual_seed(seed)
-    return {n: nn.Parameter(torch.randn(s, generator=generator)) for n, s in SHAPES.items()}
+    scales = {"tiny.bias": 1e-5}
+    return {
+        n: nn.Parameter(torch.randn(s, generator=generator) * scales.get(n, 1.0))
+        for n, s in SHAPES.items()
+    }
 
 
 def train(

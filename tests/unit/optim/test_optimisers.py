@@ -45,11 +45,11 @@ def test_decay_moves_matrices_and_nothing_else() -> None:
 def test_adamw_is_fused_and_equal_to_the_plain_loop() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 60).view(6, 10)) for _ in range(2))
-    config = AdamW(lr=1e-2, betas=(0.8, 0.95), eps=1e-7, weight_decay=0.1)
+    config = AdamW(lr=1e-2, betas=(0.8, 0.95), eps=1e-2, weight_decay=0.1)
     fused = optim.build(config, [("a.weight", ours)])
     assert fused.param_groups[0]["fused"]
     plain = torch.optim.AdamW(
-        [theirs], lr=1e-2, betas=(0.8, 0.95), eps=1e-7, weight_decay=0.1, foreach=False
+        [theirs], lr=1e-2, betas=(0.8, 0.95), eps=1e-2, weight_decay=0.1, foreach=False
     )
     for _ in range(20):
         ours.grad = torch.randn(6, 10)
