@@ -4,10 +4,11 @@ import argparse
 import inspect
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from m4nmt.core.names import Recipe, recipes
 from m4nmt.model.cost import parameters
@@ -27,11 +28,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1))
         return 0
-    table = Table("recipe", "parameters", "layers", "dim", "hidden", "heads", "vocabulary", "data")
+    table = Table(Column("recipe", no_wrap=True), Column("params", no_wrap=True))
+    for name in ("layers", "dim", "hidden", "heads", "vocab", "data"):
+        table.add_column(name)
     for r in rows:
         layers = f"{r['layers'][0]}+{r['layers'][1]}"
         sizes = (r["dim"], r["hidden"], r["heads"], r["vocab"])
-        table.add_row(r["name"], f"{r['parameters']:,}", layers, *map(str, sizes), r["data"])
+        millions = f"{r['parameters'] / 1e6:,.1f} M"
+        table.add_row(r["name"], millions, layers, *map(str, sizes), Path(r["data"]).stem)
     Console().print(table)
     return 0
 
