@@ -48,8 +48,9 @@ def length_grid(config: BlockConfig) -> Ints:
         raise ConfigError("data.blocks: length_multiple, rows_multiple and max_length must be >= 1")
     lengths = [multiple]
     while lengths[-1] < config.max_length:
-        step = max(multiple, 1 << max(0, lengths[-1].bit_length() - _SIGNIFICANT_BITS))
-        lengths.append((lengths[-1] // step + 1) * step // multiple * multiple)
+        step = 1 << max(0, lengths[-1].bit_length() - _SIGNIFICANT_BITS)
+        step = -(-step // multiple) * multiple
+        lengths.append((lengths[-1] // step + 1) * step)
     if config.rows_multiple * lengths[-1] > config.tokens:
         raise ConfigError(
             f"data.blocks.tokens: {config.tokens} cannot hold {config.rows_multiple} rows "

@@ -95,8 +95,8 @@ class Reader:
 def runs(sorted_N: Ints) -> list[tuple[int, int, int]]:
     """(value, start, end) of each run of equal values."""
     starts = np.flatnonzero(np.diff(sorted_N, prepend=-2))
-    ends = np.append(starts[1:], len(sorted_N))
-    return list(zip(sorted_N[starts].tolist(), starts.tolist(), ends.tolist(), strict=True))
+    edges = [*starts.tolist(), len(sorted_N)]
+    return list(zip(sorted_N[starts].tolist(), edges, edges[1:], strict=False))
 
 
 def lay(reader: Reader, direction_N: Ints, example_N: Ints, config: BlockConfig) -> BlockPlan:

@@ -1,0 +1,79 @@
+"""A store without files: examples are arithmetic, so that tests can tell who is who.
+
+Example r of direction d: every source id is 100 + d, every target id is 1000 + r % 5000, and the
+lengths are functions of r.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m4nmt.data.settings import BlockConfig, DataConfig
+from m4nmt.data.tokenizer import Tokenizer
+from m4nmt.data.types import Direction, Ragged, Split
+
+TAG, TASK = 50, 9
+
+
+class Tags:
+    """As much of a tokenizer as a loader needs."""
+
+    pad, unk, bos, eos = 0, 1, 2, 3
+
+    def prefix(self, direction: Direction) -> list[int]:
+        task = [] if direction.task == "translate" else [TASK]
+        return [TAG, *task]
+
+
+class FakeExamples:
+    def __init__(self, direction: int, size: int, longest: int) -> None:
+        self._direction, self._size, self._longest = direction, size, longest
+
+    def __len__(self) -> int:
+        return self._size
+
+    def lengths(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        assert len(rows) == 0 or 0 <= rows.min() <= rows.max() < self._size
+        src = 1 + (rows * 7919 + self._direction) % self._longest
+        tgt = np.minimum(self._longest, src + rows % 5)
+        return src.astype(np.int32), tgt.astype(np.int32)
+
+    def tokens(self, rows: NDArray[np.int64]) -> tuple[Ragged, Ragged]:
+        src, tgt = self.lengths(rows)
+        ids = np.full(len(rows), 100 + self._direction), 1000 + rows % 5000
+        made = [
+            Ragged(
+                np.repeat(values, lengths).astype(np.int32),
+                np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            )
+            for values, lengths in zip(ids, (src, tgt), strict=True)
+        ]
+        return made[0], made[1]
+
+
+class FakeStore:
+    def __init__(self, sizes: Sequence[int], longest: int = 20, task: str = "translate") -> None:
+        self.directions = tuple(
+            Direction(f"s{i:05d}_Latn", f"t{i:05d}_Latn", cast(Any, task))
+            for i in range(len(sizes))
+        )
+        self.tokenizer = cast(Tokenizer, Tags())
+        self._number = {direction: i for i, direction in enumerate(self.directions)}
+        self._sizes, self._longest = sizes, longest
+
+    def size(self, direction: Direction, split: Split = "train") -> int:
+        return self._sizes[self._number[direction]]
+
+    def examples(self, direction: Direction, split: Split = "train") -> FakeExamples:
+        return FakeExamples(self._number[direction], self.size(direction), self._longest)
+
+    def split_directions(self, split: Split) -> Sequence[Direction]:
+        return self.directions
+
+
+def data_config(mixture: Any = None, **blocks: int) -> DataConfig:
+    settings = {"tokens": 512, "examples": 600, "max_length": 32} | blocks
+    config = DataConfig(manifest="none", blocks=BlockConfig(**settings))
+    return config if mixture is None else DataConfig(**{**vars(config), "mixture": mixture})
