@@ -119,7 +119,7 @@ def test_the_scale_of_m4() -> None:
     sizes = np.geomspace(35e3, 2e9, 200)
     sizes = sizes * (25e9 / sizes.sum())
     for weights in (sizes, np.linspace(1, 1000, 15_500)):
-        shares, quotas = quotas_of(list(weights), 32_768)
+        _, quotas = quotas_of(list(weights), 32_768)
         for block in (0, 1, 12_345, 10**7):
             assert quotas.counts(block).sum() == 32_768
             assert quotas.before(block).sum() == 32_768 * block

@@ -167,7 +167,7 @@ def test_what_fails_while_reading_ahead_comes_through(workers: int) -> None:
 
 
 def test_a_position_of_other_data_is_refused() -> None:
-    with pytest.raises(LoaderError, match="block 1 has .* batches, the saved position is 999"):
+    with pytest.raises(LoaderError, match=r"block 1 has .* batches, the saved position is 999"):
         next(Loader(STORE, CONFIG).batches(LoaderState(1, 999)))
 
 

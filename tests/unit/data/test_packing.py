@@ -106,6 +106,6 @@ def test_a_budget_too_small_for_one_batch_is_refused() -> None:
 
 
 def test_an_example_too_long_is_refused() -> None:
-    with pytest.raises(ValueError, match="has 65 tokens, data.blocks.max_length is 64"):
+    with pytest.raises(ValueError, match=r"has 65 tokens, data\.blocks.max_length is 64"):
         pack(np.array([65, 2]), np.array([2, 2]), CONFIG)
     pack(np.array([64, 2]), np.array([2, 64]), CONFIG)
