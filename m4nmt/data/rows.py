@@ -107,9 +107,9 @@ class PairRows:
         counts = self._directory.get(self._name, self._count_groups)
         group = np.searchsorted(counts, rank, side="right") - 1
         words_NG = group[:, None] * _GROUP + np.arange(_GROUP)
+        # Beyond the end the last word is looked at again; no rank reaches it a second time.
         inside_NG = np.minimum(words_NG, len(self._one) - 1)
         both_NG = self._one[inside_NG] & self._other[inside_NG]
-        both_NG[words_NG >= len(self._one)] = 0
         rank = rank - counts[group]
         ends_NG = np.cumsum(np.bitwise_count(both_NG), axis=1, dtype=np.int64)
         word = (ends_NG <= rank[:, None]).sum(axis=1)

@@ -79,10 +79,19 @@ def test_truncated_packed_files_are_named(
         texts(path)
 
 
-def test_only_the_first_byte_order_mark_is_dropped(tmp_path: Path) -> None:
+def test_only_the_first_byte_order_mark_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "_CHUNK", 5)
     path = tmp_path / "x"
     path.write_bytes("\ufeffa\n\ufeffb\n".encode())
     assert texts(path) == ["a", "\ufeffb"]
+
+
+def test_only_one_carriage_return_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"a\r\r\nb\rc\r\n\r\n")
+    assert texts(path) == ["a\r", "b\rc", ""]
 
 
 def test_a_bad_line_is_put_aside_on_both_sides(tmp_path: Path) -> None:

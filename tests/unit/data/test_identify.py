@@ -58,6 +58,13 @@ def test_confidence_is_a_probability(identifier: Identifier) -> None:
     assert unsure[1] < 0.9 < sure[1]
 
 
+def test_it_is_not_sure_of_what_cannot_be_told() -> None:
+    one, other = lines("eng_Latn", range(200)), lines("eng_Latn", range(200, 400))
+    twins = Identifier.train({"eng_Latn": one, "sco_Latn": other})
+    found = twins.identify(lines("eng_Latn", range(400, 500)))
+    assert np.mean([confidence for _, confidence in found]) < 0.7
+
+
 def test_each_text_is_judged_alone(identifier: Identifier) -> None:
     texts = [*lines("eng_Latn", range(40)), "", *lines("rus_Cyrl", range(40)), "!"]
     assert identifier.identify(texts) == [identifier.identify([text])[0] for text in texts]

@@ -109,6 +109,7 @@ def test_a_code_prefers_the_languages_there_are() -> None:
     ("code", "among"),
     [
         ("ary_Arab", ["arb_Arab"]),  # a named dialect is not another one
+        ("prs_Arab", ["pes_Arab"]),
         ("sr-Cyrl", ["srp_Latn"]),  # a named script is not another one
         ("zh-Hant", ["zho_Hans"]),
         ("fr", ["eng_Latn"]),

@@ -16,6 +16,7 @@ from m4nmt.core.config import ConfigError
 from m4nmt.core.files import FolderLockedError, folder_lock
 from m4nmt.data import encode as encode_module
 from m4nmt.data import prepare as prepare_module
+from m4nmt.data import tally
 from m4nmt.data.formats import FormatError
 from m4nmt.data.identify import Identifier
 from m4nmt.data.prepare import prepare
@@ -252,6 +253,31 @@ def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert several.keys() == alone.keys()
     for name in alone.keys() - {"store/ledger.jsonl"}:
         assert several[name] == alone[name], name
+
+
+def test_blocks_of_rows_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = {code: lines(code, [n % 90 for n in range(120)]) for code in CODES}
+    text["deu_Latn"][5:100:9] = text["eng_Latn"][5:100:9]
+    text["fra_Latn"][3:110:7] = ["uy"] * len(text["fra_Latn"][3:110:7])
+    dev = {code: lines(code, range(40, 45)) for code in CODES}
+    settings = config(manifest(tmp_path, {"c.train": text, "c.dev": dev}))
+    at_once = tree(prepare(settings, tmp_path / "at_once").out)
+    monkeypatch.setattr(tally, "_BLOCK", 16)
+    in_blocks = tree(prepare(settings, tmp_path / "in_blocks").out)
+    assert dropped(tmp_path / "at_once", "pairs", "deu_Latn-fra_Latn").keys() == {
+        "duplicates",
+        "max_ratio",
+    }
+    assert in_blocks == at_once
+
+
+def test_a_half_changed_store_is_none(tmp_path: Path) -> None:
+    settings = config(small(tmp_path))
+    prepare(settings, tmp_path / "out")
+    longer = dataclasses.replace(settings, filters=FilterConfig(max_chars=3000))
+    assert killed_at(8, longer, tmp_path / "out") == -signal.SIGKILL
+    with pytest.raises(StoreError, match="no finished store"):
+        Store.open(tmp_path / "out")
 
 
 def test_two_preparations_of_one_folder(tmp_path: Path) -> None:
