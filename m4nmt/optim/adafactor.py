@@ -1,7 +1,9 @@
 """Adafactor (Shazeer and Stern 2018, arXiv:1804.04235) with optional momentum.
 
-A matrix [R,C] keeps R + C second-moment numbers instead of R * C. Only elementwise operations and
-means are used, so parameters may be DTensors. Statistics are fp32 whatever the parameter is.
+A matrix [R,C] keeps R + C second-moment numbers, not R * C. Only elementwise operations, means
+and norms are used, and reductions never in place (a sharded one is a partial sum that must not be
+touched before it is reduced), so parameters may be DTensors. Statistics are fp32 whatever the
+parameter is.
 Not its job: the learning rate's schedule (the trainer writes `lr` into the groups).
 
 Shape letters: R rows, C columns; more dimensions may stand before both.
@@ -55,7 +57,7 @@ class AdafactorOptimizer(torch.optim.Optimizer):
         whole = torch.zeros_like(w, dtype=torch.float32)
         state = {"step": torch.zeros((), dtype=torch.float32)}
         if self._factored(w):
-            state |= {"row": whole.mean(-1), "column": whole.mean(-2)}
+            state |= {"row": whole.mean(-1) + 0.0, "column": whole.mean(-2) + 0.0}
         else:
             state["square"] = whole
         if self.config.beta1:
@@ -71,9 +73,9 @@ class AdafactorOptimizer(torch.optim.Optimizer):
         g = w.grad.float()
         state["step"] += 1
         x = self._scaled(g, state, 1 - self._decay(state["step"].item()))
-        x.div_(_rms(x).div_(config.clip_threshold).clamp_(min=1.0))
+        x.div_((_rms(x) / config.clip_threshold).clamp(min=1.0))
         if config.scale_by_parameter:
-            x.mul_(_rms(w.float()).clamp_(min=EPS_SCALE))
+            x.mul_(_rms(w.float()).clamp(min=EPS_SCALE))
         x.mul_(lr)
         if config.beta1:
             x = state["momentum"].lerp_(x, 1 - config.beta1)
@@ -94,14 +96,14 @@ class AdafactorOptimizer(torch.optim.Optimizer):
         if not self._factored(g):
             state["square"].lerp_(square.add_(EPS_SQUARE), new)
             return torch.rsqrt(state["square"]).mul_(g)
-        row_R = state["row"].lerp_(square.mean(-1).add_(EPS_SQUARE), new)
-        column_C = state["column"].lerp_(square.mean(-2).add_(EPS_SQUARE), new)
+        row_R = state["row"].lerp_(square.mean(-1) + EPS_SQUARE, new)
+        column_C = state["column"].lerp_(square.mean(-2) + EPS_SQUARE, new)
         # Two broadcast products; the matrix r c / mean(r) is never formed.
-        scale_R = (row_R / row_R.mean(-1, keepdim=True)).rsqrt_()
+        scale_R = (row_R / row_R.mean(-1, keepdim=True)).rsqrt()
         return torch.mul(g, scale_R.unsqueeze(-1), out=square).mul_(column_C.rsqrt().unsqueeze(-2))
 
 
 def _rms(x: Tensor) -> Tensor:
     """Root mean square. Rows first: one long fp32 sum is off by 1e-4, and squaring is slower."""
     rows: Tensor = torch.linalg.vector_norm(x, dim=-1)
-    return rows.square_().sum().div_(x.numel()).sqrt_()
+    return (rows.square().sum() / x.numel()).sqrt()
