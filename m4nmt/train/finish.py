@@ -92,6 +92,7 @@ def final_model(session: Session, writer: Writer, choose: str, compare: bool) ->
     session.journal.write(
         "model",
         session.state.step,
+        wish=choose,
         chosen=chosen.name,
         weights_of_step=chosen.step,
         dev_loss={c.name: c.dev_loss for c in candidates if c.dev_loss is not None},
@@ -99,13 +100,11 @@ def final_model(session: Session, writer: Writer, choose: str, compare: bool) ->
     return folder
 
 
-def is_final(journal: Journal, step: int, folder: Path) -> bool:
-    """Whether the model folder was written at this step, after the last checkpoint."""
-    told = [e for e in journal.events() if e["event"] in ("saved", "model", "resumed")]
-    while told and told[-1]["event"] == "resumed" and not told[-1]["changes"]:
-        told.pop()
-    final = bool(told) and told[-1]["event"] == "model" and told[-1]["step"] == step
-    return final and (folder / CARD).is_file()
+def is_final(journal: Journal, step: int, choose: str, folder: Path) -> bool:
+    """Whether the model folder was written at this step, by this choice, after the last save."""
+    told = [e for e in journal.events() if e["event"] in ("saved", "model")]
+    wanted = {"event": "model", "step": step, "wish": choose}
+    return bool(told) and wanted.items() <= told[-1].items() and (folder / CARD).is_file()
 
 
 def _candidates(session: Session) -> list[Candidate]:

@@ -16,10 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Writes `journal.jsonl` of a run folder."""
+    """Writes `journal.jsonl` of a run folder, after the torn line of a killed run, if any."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists() and not path.read_bytes().endswith(b"\n"):
+            append_durable(path, "")
 
     def write(self, event: str, step: int, **facts: Any) -> None:
         """Append an event. The time of day is for people; nothing reads it back.

@@ -211,7 +211,7 @@ def _finish(config: RunConfig, session: Session, writer: finish.Writer, status: 
         message = _gave_up(session)
         session.journal.write("failed", step, message=message)
         log.error("%s", message)
-    if not finish.is_final(session.journal, step, folder):
+    if not finish.is_final(session.journal, step, config.train.choose, folder):
         try:
             finish.final_model(session, writer, config.train.choose, status == "finished")
         except OSError as error:
