@@ -58,7 +58,8 @@ class _Silent(Exception):  # noqa: N818 (no error: a piece that the language lac
 @lru_cache(maxsize=1)
 def _root() -> Mapping[str, Any]:
     """What every language inherits."""
-    return localedata.LocaleDataDict(localedata.load("root"))
+    data: Mapping[str, Any] = localedata.LocaleDataDict(localedata.load("root"))
+    return data
 
 
 def find_locale(code: str) -> Locale:
@@ -118,7 +119,6 @@ class Speaker:
             "territory": lambda key: self._name("territories", key),
             "language": lambda key: self._name("languages", key),
             "script": lambda key: self._name("scripts", key),
-            "local_time": self._local_time,
             "measure": self._measure,
             "rate": self._rate,
             "money": self._money,
@@ -175,9 +175,6 @@ class Speaker:
             except _Silent:
                 continue
         raise _Silent
-
-    def _local_time(self, territory: str) -> str:
-        return str(self._own("zone_formats", "region")) % self._name("territories", territory)
 
     def _list(self, style: str, *items: Meaning) -> str:
         self._own("list_patterns", style, "2")

@@ -90,12 +90,17 @@ def test_few_lines_are_missing(corpus: Corpus) -> None:
             assert lines.count("") < 0.1 * len(lines), code
 
 
+def words(lines: list[str]) -> set[str]:
+    return {word for line in lines for word in re.findall(r"[^\W\d]+", line)}
+
+
 def test_held_out_words_are_all_trained_on(corpus: Corpus) -> None:
-    for code in ("eng_Latn", "deu_Latn", "swh_Latn", "rus_Cyrl"):
-        known = {word for line in corpus["train"][code] for word in re.findall(r"[^\W\d]+", line)}
+    """But for names that are like the English ones, which may not stand alone."""
+    train = corpus["train"]
+    for code in ("eng_Latn", "deu_Latn", "fra_Latn", "swh_Latn", "tur_Latn", "rus_Cyrl"):
+        known = words(train[code]) | words(train["eng_Latn"])
         for split in ("dev", "test"):
-            words = {w for line in corpus[split][code] for w in re.findall(r"[^\W\d]+", line)}
-            assert len(words - known) <= 0.01 * len(words), (code, words - known)
+            assert words(corpus[split][code]) <= known, code
 
 
 def test_the_corpus_depends_on_its_arguments_alone(folder: Path, tmp_path: Path) -> None:
@@ -210,7 +215,6 @@ SAID = {
         "eng_Latn": "Germany or Kenya",
         "swh_Latn": "Ujerumani au Kenya",
     },
-    ("local_time", "KE"): {"fra_Latn": "heure : Kenya", "swh_Latn": "Saa za Kenya"},
 }
 
 
