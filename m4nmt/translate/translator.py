@@ -26,6 +26,8 @@ from m4nmt.translate.engine import Engine, Native
 from m4nmt.translate.languages import AUTO, LanguageError, per_text, resolve
 from m4nmt.translate.types import Translation
 
+_SURE = 0.9  # confidence from which a text counts as already being in the target language
+
 
 class Identifies(Protocol):
     """Tells the language of texts."""
@@ -95,12 +97,7 @@ class Translator:
         Raises:
             LanguageError: this model folder has no identifier.
         """
-        if self._identifier is None:
-            raise LanguageError(
-                "this model folder has no language identifier (identify.safetensors); name the "
-                "source language instead of 'auto'"
-            )
-        return self._identifier.identify(checked(texts), among=self.languages)
+        return self._identify(checked(texts), self.languages)
 
     def translate(
         self,
@@ -181,6 +178,14 @@ class Translator:
                 )
         return self._engine.score(src_rows, tgt_rows, self.search.batch_tokens)
 
+    def _identify(self, texts: list[str], among: Sequence[str]) -> list[tuple[str, float]]:
+        if self._identifier is None:
+            raise LanguageError(
+                "this model folder has no language identifier (identify.safetensors); name the "
+                "source language instead of 'auto'"
+            )
+        return self._identifier.identify(texts, among=among)
+
     def _directions(
         self, texts: list[str], src: str | Sequence[str], tgt: str | Sequence[str]
     ) -> list[Direction]:
@@ -191,12 +196,23 @@ class Translator:
         if AUTO in targets:
             raise LanguageError("the target language must be named; only a source may be 'auto'")
         unnamed = [i for i, code in enumerate(sources) if code == AUTO]
-        found = self.detect([texts[i] for i in unnamed]) if unnamed else []
-        guessed = {i: language for i, (language, _) in zip(unnamed, found, strict=True)}
+        wanted = [names[targets[i]] for i in unnamed]
+        guessed = self._guess([texts[i] for i in unnamed], wanted) if unnamed else []
+        found = dict(zip(unnamed, guessed, strict=True))
         return [
-            Direction(guessed.get(i) or names[source], names[target])
+            Direction(found.get(i) or names[source], names[target])
             for i, (source, target) in enumerate(zip(sources, targets, strict=True))
         ]
+
+    def _guess(self, texts: list[str], targets: Sequence[str]) -> list[str]:
+        """The likely language of each text. It is the target, which leaves the text untranslated,
+        only where that is all but sure."""
+        found = self.detect(texts)
+        for i, (target, (language, confidence)) in enumerate(zip(targets, found, strict=True)):
+            others = [code for code in self.languages if code != target]
+            if language == target and confidence < _SURE and others:
+                found[i] = self._identify([texts[i]], others)[0]
+        return [language for language, _ in found]
 
     def _encode(self, texts: Iterable[str]) -> dict[str, list[int]]:
         """Pieces of each different text; none of a text that is all marks to be dropped."""

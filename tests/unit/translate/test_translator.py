@@ -206,6 +206,25 @@ def test_auto_identifies_each_text(tokenizer: Tokenizer) -> None:
         bare.translate(texts, "auto", "de")
 
 
+def test_a_guess_leaves_a_text_untranslated_only_if_it_is_sure(tokenizer: Tokenizer) -> None:
+    class Guesses:
+        sure = 0.5
+
+        def identify(
+            self, texts: Sequence[str], among: Sequence[str] | None = None
+        ) -> list[tuple[str, float]]:
+            return [(sorted(among or ())[0], self.sure) for _ in texts]
+
+    guesses, engine = Guesses(), Echo()
+    it = Translator(engine, tokenizer, make_card(tokenizer, run_config()), guesses)
+    assert it.detect(["Hotel"]) == [("deu_Latn", 0.5)]
+    assert best(it.translate(["Hotel"], "auto", "de")) == ["Hotel"]
+    assert len(engine.rows) == 1
+    guesses.sure = 0.95
+    it.translate(["Hotel"], "auto", "de")
+    assert len(engine.rows) == 1
+
+
 def test_unknown_languages_are_named_with_the_nearest_and_all(tokenizer: Tokenizer) -> None:
     it, _ = translator(tokenizer)
     with pytest.raises(LanguageError, match=r"eng_Latm.*'eng_Latn'.*deu_Latn, eng_Latn, zho_Hans"):
