@@ -12,6 +12,7 @@ from m4nmt.data.settings import (
     TokenizerConfig,
 )
 
+CODES = ("deu_Latn", "eng_Latn", "fra_Latn")
 VOWELS = {"eng_Latn": "ae", "deu_Latn": "io", "fra_Latn": "uy", "rus_Cyrl": "аеи"}
 CONSONANTS = {"rus_Cyrl": "бвгдклмнст"}
 
@@ -76,6 +77,17 @@ def config(
         filters=filters or FilterConfig(),
         tokenizer=TokenizerConfig(vocab=vocab, sample=3000, threads=1),
         blocks=BlockConfig(max_length=64),
+    )
+
+
+def small(folder: Path, rows: int = 120) -> Path:
+    """Three languages, a training and a dev corpus."""
+    return manifest(
+        folder,
+        {
+            "c.train": {code: lines(code, range(rows)) for code in CODES},
+            "c.dev": {code: lines(code, range(9000, 9010)) for code in CODES},
+        },
     )
 
 

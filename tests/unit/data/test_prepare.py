@@ -1,42 +1,24 @@
-"""Preparation: filters counted, a second run idle, a killed run whole."""
+"""Preparation: every filter counted, directions chosen, formats mixed."""
 
 import dataclasses
 import json
-import multiprocessing
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from data_made import config, lines, manifest, tree, write_lines
+from data_made import CODES, config, lines, manifest, small, tree, write_lines
 
 from m4nmt.core.config import ConfigError
-from m4nmt.core.files import FolderLockedError, folder_lock
-from m4nmt.data import encode as encode_module
-from m4nmt.data import prepare as prepare_module
 from m4nmt.data import tally
 from m4nmt.data.formats import FormatError
 from m4nmt.data.identify import Identifier
 from m4nmt.data.prepare import prepare
-from m4nmt.data.sample import Sample, picks, quotas
-from m4nmt.data.settings import BlockConfig, DataConfig, DirectionsConfig, FilterConfig
-from m4nmt.data.store import Store, StoreError
+from m4nmt.data.settings import BlockConfig, DirectionsConfig, FilterConfig
+from m4nmt.data.store import Store
 from m4nmt.data.types import Direction
 
-CODES = ("deu_Latn", "eng_Latn", "fra_Latn")
 EN_DE = Direction("eng_Latn", "deu_Latn")
-
-
-def small(folder: Path, rows: int = 120) -> Path:
-    return manifest(
-        folder,
-        {
-            "c.train": {code: lines(code, range(rows)) for code in CODES},
-            "c.dev": {code: lines(code, range(9000, 9010)) for code in CODES},
-        },
-    )
 
 
 def report(out: Path) -> Any:
@@ -169,92 +151,6 @@ def test_directions_of_a_recipe(tmp_path: Path) -> None:
             prepare(config(path, wrong), out)
 
 
-def test_a_second_run_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = config(small(tmp_path))
-    first = prepare(settings, tmp_path / "out")
-    before = tree(tmp_path / "out")
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
-
-    def never(*_: Any) -> None:
-        raise AssertionError("work was done again")
-
-    monkeypatch.setattr(prepare_module._Job, "run", never)
-    assert prepare(settings, tmp_path / "out").fingerprint == first.fingerprint
-    assert tree(tmp_path / "out") == before
-    assert {p: p.stat().st_mtime_ns for p in times if p.name != ".lock"} == {
-        p: t for p, t in times.items() if p.name != ".lock"
-    }
-
-
-def remade(monkeypatch: pytest.MonkeyPatch, settings: DataConfig, out: Path) -> tuple[int, bool]:
-    """How many columns a run encodes, and whether it trains a tokenizer."""
-    encoded: list[Any] = []
-    trained: list[Any] = []
-    encode, train = encode_module.encode, prepare_module.tokenizer.train
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "encode", lambda t: (encoded.append(t), encode(t))[1])
-        patch.setattr(
-            prepare_module.tokenizer, "train", lambda *a: (trained.append(a), train(*a))[1]
-        )
-        prepare(settings, out)
-    return len(encoded), bool(trained)
-
-
-def test_only_what_changed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, out = small(tmp_path), tmp_path / "out"
-    settings = config(path)
-    assert remade(monkeypatch, settings, out) == (6, True)
-    first = Store.open(out).fingerprint
-    ratio = dataclasses.replace(settings, filters=FilterConfig(max_ratio=2.0))
-    assert remade(monkeypatch, ratio, out) == (0, False)
-    assert Store.open(out).fingerprint != first
-    longer = dataclasses.replace(settings, filters=FilterConfig(max_chars=3000))
-    assert remade(monkeypatch, longer, out) == (3, False)
-    assert remade(monkeypatch, settings, out) == (3, False)
-    assert Store.open(out).fingerprint == first
-    dev = tmp_path / "c" / "dev.eng_Latn.txt"
-    write_lines(dev, lines("eng_Latn", range(2000, 2010)))
-    assert remade(monkeypatch, settings, out) == (1, False)
-    assert Store.open(out).fingerprint != first
-    train = tmp_path / "c" / "train.eng_Latn.txt"
-    write_lines(train, lines("eng_Latn", range(500, 620)))
-    assert remade(monkeypatch, settings, out) == (6, True)
-    assert remade(monkeypatch, settings, out) == (0, False)
-
-
-def test_touched_but_equal_files_change_nothing(tmp_path: Path) -> None:
-    settings = config(small(tmp_path))
-    first = prepare(settings, tmp_path / "out").fingerprint
-    before = tree(tmp_path / "out")
-    os.utime(tmp_path / "c" / "train.eng_Latn.txt", ns=(1, 1))
-    assert prepare(settings, tmp_path / "out").fingerprint == first
-    after = tree(tmp_path / "out")
-    assert before.pop("store/inputs.json") != after.pop("store/inputs.json")
-    assert after == before
-
-
-def test_damaged_columns_are_made_again(tmp_path: Path) -> None:
-    settings = config(small(tmp_path))
-    out = prepare(settings, tmp_path / "out").out
-    before = tree(out)
-    path = out / "store" / "c.train.eng_Latn.arrow"
-    raw = path.read_bytes()
-    path.write_bytes(raw[:1000] + b"?" + raw[1001:])
-    (out / "tokenizer" / "identify.safetensors").unlink()
-    prepare(settings, out)
-    assert tree(out) == before
-
-
-def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = config(small(tmp_path))
-    alone = tree(prepare(settings, tmp_path / "alone", workers=1).out)
-    monkeypatch.setattr(prepare_module, "_SMALL", 0)
-    several = tree(prepare(settings, tmp_path / "several", workers=3).out)
-    assert several.keys() == alone.keys()
-    for name in alone.keys() - {"store/ledger.jsonl"}:
-        assert several[name] == alone[name], name
-
-
 def test_blocks_of_rows_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = {code: lines(code, [n % 90 for n in range(120)]) for code in CODES}
     text["deu_Latn"][5:100:9] = text["eng_Latn"][5:100:9]
@@ -269,21 +165,6 @@ def test_blocks_of_rows_change_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         "max_ratio",
     }
     assert in_blocks == at_once
-
-
-def test_a_half_changed_store_is_none(tmp_path: Path) -> None:
-    settings = config(small(tmp_path))
-    prepare(settings, tmp_path / "out")
-    longer = dataclasses.replace(settings, filters=FilterConfig(max_chars=3000))
-    assert killed_at(8, longer, tmp_path / "out") == -signal.SIGKILL
-    with pytest.raises(StoreError, match="no finished store"):
-        Store.open(tmp_path / "out")
-
-
-def test_two_preparations_of_one_folder(tmp_path: Path) -> None:
-    settings = config(small(tmp_path))
-    with folder_lock(tmp_path / "out"), pytest.raises(FolderLockedError, match="is in use by"):
-        prepare(settings, tmp_path / "out")
 
 
 def test_unequal_columns_are_refused(tmp_path: Path) -> None:
@@ -358,92 +239,3 @@ def test_the_identifier_is_there(tmp_path: Path) -> None:
     assert identifier.languages == CODES
     for code in CODES:
         assert identifier.identify(lines(code, [7000]))[0][0] == code
-
-
-def test_sampling_temperature() -> None:
-    counts = {"big": 90_000, "small": 10_000, "none": 0}
-    assert quotas(counts, 1000, 1.0) == {"big": 900, "small": 100, "none": 0}
-    flat = quotas(counts, 1000, 100.0)
-    assert abs(flat["big"] - flat["small"]) < 25
-    five = quotas(counts, 1000, 5.0)
-    assert five["big"] / five["small"] == pytest.approx(9 ** (1 / 5), rel=0.01)
-    # What a small language cannot give goes to the others; nothing is given twice.
-    assert quotas({"a": 10, "b": 1000}, 500, 100.0) == {"a": 10, "b": 490}
-    assert quotas({"a": 10, "b": 20}, 500, 5.0) == {"a": 10, "b": 20}
-    assert quotas({"a": 1, "b": 10**9}, 10, 1.0)["a"] == 1
-
-
-def test_picks_are_spread_and_distinct() -> None:
-    for total, wanted in ((116_000, 100_000), (7, 7), (10**6, 3), (5, 0), (0, 0)):
-        found = picks(total, wanted, 1, "x")
-        assert len(np.unique(found)) == wanted
-        assert np.all((found >= 0) & (found < total))
-        assert np.array_equal(found, picks(total, wanted, 1, "x"))
-    thirds = np.histogram(picks(9000, 900, 2), 3, (0, 9000))[0]
-    assert thirds.tolist() == [300, 300, 300]
-
-
-def test_a_sample_gives_the_picked_lines(tmp_path: Path) -> None:
-    write_lines(tmp_path / "a", ["0", "", "1", " ", "2"])
-    write_lines(tmp_path / "b", ["3", "4"])
-    columns = [(encode_module.Source(tmp_path / name), 0) for name in "ab"]
-    sample = Sample(columns, np.array([0, 2, 3]))
-    assert list(sample) == list(sample) == ["0", "2", "3"]
-
-
-def killed_at(sync: int, settings: DataConfig, out: Path) -> int:
-    """Prepare in a child that dies at its n-th fsync; its exit code."""
-
-    def child() -> None:
-        left, real = sync, os.fsync
-
-        def fsync(handle: int) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            real(handle)
-
-        os.fsync = fsync  # type: ignore[assignment]
-        prepare(settings, out)
-
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
-
-
-@pytest.mark.parametrize("sync", [1, 3, 6, 10, 17, 29, 37, 43, 47])
-def test_killed_anywhere_it_ends_the_same(
-    sync: int, tmp_path: Path, whole: tuple[DataConfig, dict[str, bytes]]
-) -> None:
-    settings, expected = whole
-    out = tmp_path / "out"
-    assert killed_at(sync, settings, out) == -signal.SIGKILL
-    with pytest.raises(StoreError, match="no finished store"):
-        Store.open(out)
-    prepare(settings, out).verify()
-    assert tree(out) == expected
-
-
-def test_a_run_killed_again_and_again_gets_there(
-    tmp_path: Path, whole: tuple[DataConfig, dict[str, bytes]]
-) -> None:
-    settings, expected = whole
-    out = tmp_path / "out"
-    deaths = 0
-    while killed_at(24, settings, out) != 0:
-        deaths += 1
-        assert deaths < 9, "no progress between kills"
-    assert deaths > 1
-    assert tree(out) == expected
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataConfig, dict[str, bytes]]:
-    """A config, and what an undisturbed run makes of it."""
-    folder = tmp_path_factory.mktemp("whole")
-    settings = config(small(folder))
-    prepare(settings, folder / "out")
-    return settings, tree(folder / "out")
