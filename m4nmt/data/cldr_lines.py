@@ -48,7 +48,6 @@ _WIDTHS = (
     ("(?<!E)E{1,3}(?!E)", "EEEE", "days", "format", "abbreviated", 0),
     ("(?<!c)ccc(?!c)", "cccc", "days", "stand-alone", "abbreviated", 0),
 )
-_SHORT_YEAR = re.compile(r"(?<![yY])yy(?!y)")
 
 
 class _Silent(Exception):  # noqa: N818 (no error: a piece that the language lacks)
@@ -86,10 +85,11 @@ def find_locale(code: str) -> Locale:
 def facts(pattern: str) -> Counter[str]:
     """What a date pattern tells: "EEEE, d MMMM y" -> one each of E, d, M, y.
 
-    A clock of 12 hours tells the hour ("H") only together with its half of the day.
+    A year of two digits ("yy") is not the year. A clock of 12 hours tells the hour ("H") only
+    together with its half of the day.
     """
-    letters = (match["letter"] for match in _FIELD.finditer(_QUOTED.sub("", pattern)))
-    told = Counter(_FACT.get(letter, letter) for letter in letters)
+    runs = (match[0] for match in _FIELD.finditer(_QUOTED.sub("", pattern)))
+    told = Counter(run if run == "yy" else _FACT.get(run[0], run) for run in runs)
     del told[""]
     if told["a"]:
         told["H"] += told.pop("h", 0)
@@ -247,7 +247,7 @@ class Speaker:
         fallback = {"yMMMMd": "yMMMd"}
         wanted = facts(skeleton)
         for found in (usual.get(skeleton), *map(skeletons.get, (skeleton, fallback.get(skeleton)))):
-            pattern = _SHORT_YEAR.sub("y", str(found or ""))
+            pattern = str(found or "")
             if facts(pattern) == wanted:
                 return self._say(("named", pattern))
         raise _Silent

@@ -210,6 +210,9 @@ SAID = {
     ("money", "USD", Decimal("2.5")): {"eng_Latn": "2.5 US dollars", "deu_Latn": "2,5 US-Dollar"},
     ("compact", 12_000): {"eng_Latn": "12 thousand", "swh_Latn": "elfu 12", "zho_Hans": "1.2万"},
     ("compact", 250_000_000): {"eng_Latn": "250 million", "zho_Hans": "2.5亿"},
+    # Without a word, nobody knows in which language a number is written.
+    ("percent", Decimal("0.45")): {"eng_Latn": "", "deu_Latn": "", "tur_Latn": ""},
+    ("colon", ("territory", "TR"), ("percent", Decimal("0.45"))): {"tur_Latn": "Türkiye: %45"},
     ("rate", "mass-gram", "duration-hour", Decimal(2)): {"eng_Latn": "2 grams per hour"},
     ("list", "or", ("territory", "DE"), ("territory", "KE")): {
         "eng_Latn": "Germany or Kenya",
@@ -236,7 +239,7 @@ def test_facts_of_patterns() -> None:
     assert facts("h:mm a") == facts("Bh:mm") == facts("HH:mm")
     assert facts("h:mm") != facts("HH:mm")
     assert facts("d – d MMM y") != facts("d MMM – d MMM y")
-    assert facts("y G") == facts("y")
+    assert facts("y G") == facts("y") != facts("yy")
 
 
 def test_locales_of_cldr_are_found_or_refused() -> None:
