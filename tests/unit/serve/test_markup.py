@@ -38,6 +38,7 @@ class Tags(HTMLParser):
         ("<code>x = 1</code> sets x", ["sets x"], "<code>x = 1</code> [sets x]"),
         ("<!-- note -->a<!doctype html>", ["a"], "<!-- note -->[a]<!doctype html>"),
         ("3 < 4", [], "3 &lt; 4"),
+        ("<script>a < b && c</script>d", ["d"], "<script>a < b && c</script>[d]"),
         ("a < b", ["a < b"], "[a &lt; b]"),
         ("<title>a &lt;b&gt;</title>", ["a <b>"], "<title>[a &lt;b&gt;]</title>"),
         ("one\n<p\nid=x>two", ["one", "two"], "[one]\n<p\nid=x>[two]"),
