@@ -1,7 +1,25 @@
 """Manifests: what corpora exist, which files and languages they have, their licence and hashes.
 
 A manifest is a TOML file, found by name or by path. Its corpora are sets of line-aligned columns,
-one column a language; a bitext has two. Not its job: reading the files (formats.py).
+one column a language; a bitext has two:
+
+    name = "news"
+    license = "CC0-1.0"
+    folder = "news"                       # below the root; may be left out
+
+    [[corpus]]
+    name = "news"
+    split = "train"                       # train, dev or test
+    format = "multiway"                   # or moses (two languages), or tsv
+    path = "train/{lang}.txt.xz"          # plain, .gz, .xz or .bz2
+    languages = ["en", "swh_Latn"]        # or {en = "en_US"}: what {lang} stands for
+    columns = ["en", "", "sw"]            # for tsv instead of languages; "" is left out
+    header = true                         # for tsv: pass over the first line
+    pairs = ["eng_Latn-*"]                # may be left out: all
+    lines = 29000                         # may be left out
+    sha256 = {"train/en.txt.xz" = "..."}  # may be left out
+
+Not its job: reading the files (formats.py).
 """
 
 import os

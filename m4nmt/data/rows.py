@@ -7,6 +7,7 @@ directions with n bitmaps and short lists, whatever the size of the corpus.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,20 +42,22 @@ class Directory:
 
     def __init__(self, budget: int = 64 << 20) -> None:
         self._budget, self._held = budget, 0
+        self._lock = Lock()
         self._counts: OrderedDict[tuple[str, str, str], NDArray[np.int64]] = OrderedDict()
 
     def get(
         self, name: tuple[str, str, str], make: Callable[[], NDArray[np.int64]]
     ) -> NDArray[np.int64]:
         """The counts of this pair, made when they are not held."""
-        if name in self._counts:
+        with self._lock:  # the reader thread and validation share a store
+            if name not in self._counts:
+                self._counts[name] = make()
+                self._held += self._counts[name].nbytes
             self._counts.move_to_end(name)
-            return self._counts[name]
-        counts = self._counts[name] = make()
-        self._held += counts.nbytes
-        while self._held > self._budget and len(self._counts) > 1:
-            self._held -= self._counts.popitem(last=False)[1].nbytes
-        return counts
+            counts = self._counts[name]
+            while self._held > self._budget and len(self._counts) > 1:
+                self._held -= self._counts.popitem(last=False)[1].nbytes
+            return counts
 
 
 class PairRows:
