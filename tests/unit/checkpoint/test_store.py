@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoint_toys import blobs, flip, flip_somewhere, same, state, zeros
+from torch.distributed.checkpoint import metadata
 
 from m4nmt.checkpoint import load, manifest, store
 from m4nmt.checkpoint.manifest import CheckpointError
@@ -223,21 +224,44 @@ def test_every_difference_of_names_shapes_and_dtypes_is_listed(tmp_path: Path) -
     assert same(wanted, kept)
 
 
+def test_enums_pickled_by_name_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python 3.11.0 to 3.11.3 do."""
+    monkeypatch.setattr(
+        metadata._MEM_FORMAT_ENCODING,
+        "__reduce_ex__",
+        lambda self, _: (getattr, (type(self), self.name)),
+    )
+    path = save(tmp_path, 1)
+    assert b"getattr" in (path / "dcp" / ".metadata").read_bytes()
+    into = zeros()
+    load.restore(path, into)
+    assert same(into, state(1))
+
+
+class _Reach:
+    def __reduce__(self) -> tuple[object, tuple[object, str]]:
+        return getattr, (torch.Size, "__subclasses__")
+
+
 class _Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, ("exploded",)
 
 
+@pytest.mark.parametrize(
+    ("planted", "message"),
+    [(_Bomb(), r"names posix\.mkdir"), (_Reach(), "asks for __subclasses__")],
+)
 def test_planted_metadata_runs_nothing_even_with_a_right_manifest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: object, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = save(tmp_path, 1)
-    (path / "dcp" / ".metadata").write_bytes(pickle.dumps(_Bomb()))
+    (path / "dcp" / ".metadata").write_bytes(pickle.dumps(planted))
     (path / manifest.NAME).unlink()
     (path / manifest.NAME).write_text(manifest.describe(path, 1).encode())
     assert load.newest_good(tmp_path) is not None
-    with pytest.raises(CheckpointError, match=r"names posix\.mkdir"):
+    with pytest.raises(CheckpointError, match=message):
         load.restore(path, zeros())
     assert not Path("exploded").exists()
     pickle.load(io.BytesIO(pickle.dumps(_Bomb())))
