@@ -130,7 +130,7 @@ def _period(rng: _Random) -> Meaning:
 def _interval(rng: _Random) -> Meaning:
     start = _day(_moment(rng))
     end = start + timedelta(days=rng.choice((2, 3, 5, 7, 10, 20, 40, 60, 90)))
-    return ("interval", "yMMMd", start, end)
+    return ("interval", "yMMMMd", start, end)
 
 
 def _months(rng: _Random) -> Meaning:
@@ -219,7 +219,7 @@ def _names() -> Iterator[Meaning]:
     for month in range(1, 13):
         start, later = datetime(2000, month, month), datetime(2000, month, month + 2)
         yield from (("date", skeleton, start) for skeleton in ("yMMMMEEEEd", "yMMMM", "yQQQQ"))
-        yield ("interval", "yMMMd", start, later)
+        yield ("interval", "yMMMMd", start, later)
     yield from (("compact", n * 10**power) for n, power in product((1, 2, 5), (3, 6, 9)))
 
 

@@ -41,13 +41,9 @@ _FACT = {"y": "y", "Y": "y", "M": "M", "L": "M", "d": "d", "E": "E", "e": "E", "
     "q": "Q",
     "G": "",
 }
-# Abbreviated names in a pattern, the wide ones, and where it is seen whether there are any.
-_WIDTHS = (
-    ("(?<!M)MMM(?!M)", "MMMM", "months", "format", "abbreviated", 1),
-    ("(?<!L)LLL(?!L)", "LLLL", "months", "stand-alone", "abbreviated", 1),
-    ("(?<!E)E{1,3}(?!E)", "EEEE", "days", "format", "abbreviated", 0),
-    ("(?<!c)ccc(?!c)", "cccc", "days", "stand-alone", "abbreviated", 0),
-)
+# Short names in a pattern, and the wide ones. Many languages have no short ones of their own, and
+# some of the others end in what looks like the end of a sentence ("Apr.").
+_WIDE = (("(?<!M)MMM(?!M)", "MMMM"), ("(?<!L)LLL(?!L)", "LLLL"), ("(?<!E)E{1,3}(?!E)", "EEEE"))
 
 
 class _Silent(Exception):  # noqa: N818 (no error: a piece that the language lacks)
@@ -253,16 +249,13 @@ class Speaker:
         raise _Silent
 
     def _named(self, pattern: str) -> str:
-        """A pattern that uses no name that every language inherits ("M03", "Tue")."""
+        """The pattern with wide names, if they are the language's own."""
         told = facts(pattern)
         for letter, table, first in (("M", "months", 1), ("E", "days", 0), ("Q", "quarters", 1)):
             if letter in told:
                 self._own(table, "format", "wide", first)
-        for abbreviated, wide, *path in _WIDTHS:
-            try:
-                self._own(*path)
-            except _Silent:
-                pattern = re.sub(abbreviated, wide, pattern)
+        for short, wide in _WIDE:
+            pattern = re.sub(short, wide, pattern)
         return pattern
 
     def _date(self, skeleton: str, moment: datetime) -> str:
@@ -284,10 +277,13 @@ class Speaker:
         order = "yMd"
         wanted = facts(skeleton)
         wanted.update(k for k in order[order.index(change) :] if k in wanted)
-        parts = _at(self._data, ("interval_formats", skeleton, change)) or ()
-        if len(parts) == 2 and facts("".join(parts)) == wanted:
-            halves = zip((self._say(("named", part)) for part in parts), (start, end), strict=True)
-            return "".join(parse_pattern(half).apply(t, self.locale) for half, t in halves)
+        for key in (skeleton, skeleton.replace("MMMM", "MMM")):
+            parts = _at(self._data, ("interval_formats", key, change)) or ()
+            if len(parts) == 2 and facts("".join(parts)) == wanted:
+                ends = zip(
+                    (self._say(("named", part)) for part in parts), (start, end), strict=True
+                )
+                return "".join(parse_pattern(part).apply(t, self.locale) for part, t in ends)
         pattern = str(self._data["interval_formats"][None])
         one, other = (self._date(skeleton, moment) for moment in (start, end))
         return pattern.replace("{0}", one).replace("{1}", other)

@@ -201,12 +201,16 @@ SAID = {
         "deu_Latn": "3. März 2020, 15:45",
     },
     # CLDR's own pattern for Swahili leaves out the first month.
-    ("interval", "yMMMd", MARCH, datetime(2020, 5, 7)): {
-        "eng_Latn": "Mar 3 – May 7, 2020",
-        "swh_Latn": "3 Mac 2020 – 7 Mei 2020",
+    ("interval", "yMMMMd", MARCH, datetime(2020, 5, 7)): {
+        "eng_Latn": "March 3 – May 7, 2020",
+        "swh_Latn": "3 Machi 2020 – 7 Mei 2020",
     },
     # Arabic has no short names of months: every language inherits "M03".
-    ("interval", "yMMMd", MARCH, datetime(2020, 3, 7)): {"arb_Arab": "3–7 مارس 2020"},
+    ("interval", "yMMMMd", MARCH, datetime(2020, 3, 7)): {
+        "arb_Arab": "3–7 مارس 2020",
+        "spa_Latn": "3–7 de marzo de 2020",
+    },
+    ("interval", "yMMMM", MARCH, datetime(2020, 5, 7)): {"deu_Latn": "März–Mai 2020"},
     ("money", "USD", Decimal("2.5")): {"eng_Latn": "2.5 US dollars", "deu_Latn": "2,5 US-Dollar"},
     ("compact", 12_000): {"eng_Latn": "12 thousand", "swh_Latn": "elfu 12", "zho_Hans": "1.2万"},
     ("compact", 250_000_000): {"eng_Latn": "250 million", "zho_Hans": "2.5亿"},
