@@ -6,6 +6,7 @@ so the number of workers changes nothing. Not its job: rows (tally.py).
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -114,7 +115,11 @@ def _tokenizer(folder: Path) -> Tokenizer:
 def spread(
     work: Callable[[T], R], tasks: Sequence[T], workers: int, label: str
 ) -> Iterator[tuple[T, R]]:
-    """Do all tasks, in worker processes where there are several; results come as they are done."""
+    """Do all tasks, in worker processes where there are several; results come as they are done.
+
+    Raises:
+        RuntimeError: a worker process was killed.
+    """
     if workers < 2 or len(tasks) < 2:
         yield from _shown(((task, work(task)) for task in tasks), label, len(tasks))
         return
@@ -123,6 +128,11 @@ def spread(
         try:
             done = ((futures[future], future.result()) for future in as_completed(futures))
             yield from _shown(done, label, len(tasks))
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"{label}: a worker process was killed, most often for want of memory; what is "
+                "done stays done: run it again"
+            ) from error
         finally:
             for future in futures:
                 future.cancel()

@@ -113,6 +113,22 @@ def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert several[name] == alone[name], name
 
 
+def test_a_killed_worker_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config(small(tmp_path))
+    whole = tree(prepare(settings, tmp_path / "whole").out)
+    monkeypatch.setattr(prepare_module, "_SMALL", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "encode", _die)
+        with pytest.raises(RuntimeError, match="encoding: a worker process was killed"):
+            prepare(settings, tmp_path / "out", workers=2)
+    prepare(settings, tmp_path / "out", workers=1)
+    assert tree(tmp_path / "out") == whole
+
+
+def _die(task: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_two_preparations_of_one_folder(tmp_path: Path) -> None:
     settings = config(small(tmp_path))
     with folder_lock(tmp_path / "out"), pytest.raises(FolderLockedError, match="is in use by"):
