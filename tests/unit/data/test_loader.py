@@ -3,9 +3,12 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import data_made
 import numpy as np
 import pytest
 import torch
@@ -16,6 +19,8 @@ from hypothesis import strategies as st
 from m4nmt.core.config import ConfigError
 from m4nmt.data import loader
 from m4nmt.data.loader import Loader, LoaderError, LoaderState, fixed_batches
+from m4nmt.data.prepare import prepare
+from m4nmt.data.settings import BlockConfig
 from m4nmt.data.types import Batch
 
 STORE = FakeStore([50, 1000, 100_000, 7])
@@ -225,3 +230,31 @@ def test_fixed_batches_of_ranks_make_the_whole() -> None:
         for name in TENSORS:
             assert torch.equal(torch.cat([getattr(p, name) for p in pieces]), getattr(batch, name))
         assert {piece.tokens for piece in pieces} == {batch.tokens}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_of_a_real_store_is_its_text(tmp_path: Path, workers: int) -> None:
+    """What the loader gives decodes to the aligned lines, each once, under the right tag."""
+    codes = ("deu_Latn", "eng_Latn", "rus_Cyrl")
+    text = {code: data_made.lines(code, range(200)) for code in codes}
+    path = data_made.manifest(tmp_path, {"made.train": text})
+    store = prepare(data_made.config(path), tmp_path / "out", workers=1)
+    blocks = BlockConfig(tokens=512, max_length=64, examples=1200)
+    config = replace(data_made.config(path), blocks=blocks)
+    read: Counter[tuple[str, str, str]] = Counter()
+    for state, batch in Loader(store, config, workers=workers).batches():
+        for src, tgt, number in zip(batch.src_BS, batch.out_BT, batch.direction_B, strict=True):
+            if number >= 0:
+                direction = store.directions[number]
+                assert src[0] == store.tokenizer.tag(direction.tgt)
+                one, other = store.tokenizer.decode([src.tolist(), tgt.tolist()])
+                read[str(direction), one, other] += 1
+        if state.block:
+            break
+    expected = {
+        (str(d), *pair)
+        for d in store.directions
+        for pair in zip(text[d.src], text[d.tgt], strict=True)
+    }
+    assert len(expected) == 1200
+    assert read == Counter(expected)

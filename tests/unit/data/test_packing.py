@@ -41,10 +41,11 @@ def test_everything_fits_once(lengths: list[tuple[int, int]], multiple: int, row
 
 
 def test_batches_are_as_large_as_allowed() -> None:
-    """No batch could take `rows_multiple` of the examples that follow it."""
+    """No batch is above the budget, and none could take `rows_multiple` more examples."""
     rng = np.random.default_rng(0)
     src, tgt = rng.integers(2, 64, (2, 3000))
     packing = pack(src, tgt, CONFIG)
+    assert max(shape.rows * max(shape.src, shape.tgt) for shape in packing.shapes) <= CONFIG.tokens
     longer = np.maximum(src, tgt)[packing.order_N]
     for number, shape in enumerate(packing.shapes[:-1]):
         start = packing.starts[number]
