@@ -71,19 +71,8 @@ def evaluate(
             "prepared data, or name a test set"
         )
     out = out or model / "report"
-    facts = _Facts.of(translator, data)
-    pieces = Tokenizer.load(model_folder(model))
-    scores: list[DirectionScore] = []
-    seconds = 0.0
-    with progress("evaluating", len(chosen)) as ticker:
-        for group in _groups(chosen, config.sentences):
-            begun = time.monotonic()
-            outputs = _translate(translator, group, search)
-            seconds += time.monotonic() - begun
-            for item, translations in zip(group, outputs, strict=True):
-                scores.append(_score(item, translations, config, facts, pieces))
-                _keep(out, item, translations)
-                ticker.advance(1, _note(scores[-1]))
+    facts = _Facts.of(model, translator, data)
+    scores, seconds = _scores(translator, chosen, config, search, facts, out)
     report = Report(
         card=card,
         parameters=facts.parameters,
@@ -92,7 +81,7 @@ def evaluate(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 1),
         licences=data.licences if data else dict(card.data.get("licences", {})),
-        scores=tuple(scores),
+        scores=scores,
     )
     write(report, out)
     if sets is None:
@@ -123,6 +112,29 @@ def attach(model: Path, report: Report) -> None:
     save_model(loaded.folder, loaded.weights, card, loaded.folder)
 
 
+def _scores(
+    translator: Translator,
+    chosen: Sequence[Bitext],
+    config: EvaluateConfig,
+    search: SearchConfig,
+    facts: "_Facts",
+    out: Path,
+) -> tuple[tuple[DirectionScore, ...], float]:
+    """Translate and score everything; also the seconds that translating took."""
+    scores: list[DirectionScore] = []
+    seconds = 0.0
+    with progress("evaluating", len(chosen)) as ticker:
+        for group in _groups(chosen, config.sentences):
+            begun = time.monotonic()
+            outputs = _translate(translator, group, search)
+            seconds += time.monotonic() - begun
+            for item, translations in zip(group, outputs, strict=True):
+                scores.append(_score(item, translations, config, facts))
+                _keep(out, item, translations)
+                ticker.advance(1, _note(scores[-1]))
+    return tuple(scores), seconds
+
+
 class _Item(NamedTuple):
     """A test set with its lines."""
 
@@ -134,18 +146,20 @@ class _Item(NamedTuple):
 class _Facts(NamedTuple):
     """What is known of the model and its training; sizes and bands only of trained directions."""
 
+    pieces: Tokenizer
     parameters: int
     trained: frozenset[Direction]
-    pairs: Mapping[Direction, int]
+    sizes: Mapping[Direction, int]
     bands: Mapping[Direction, str]
 
     @classmethod
-    def of(cls, translator: Translator, data: Store | None) -> "_Facts":
-        """From the card and, where it is there, the store."""
+    def of(cls, model: Path, translator: Translator, data: Store | None) -> "_Facts":
+        """From the model folder and, where it is there, the store."""
         trained = frozenset(d for d in translator.directions if d.task == "translate")
         sizes = {d: n for d in trained if (n := data.size(d))} if data else {}
-        model = from_dict(ModelConfig, translator.card.config["model"])
-        return cls(parameters(model), trained, sizes, bands(sizes))
+        pieces = Tokenizer.load(model_folder(model))
+        size = parameters(from_dict(ModelConfig, translator.card.config["model"]))
+        return cls(pieces, size, trained, sizes, bands(sizes))
 
 
 def _open(folder: Path) -> Store | None:
@@ -195,14 +209,13 @@ def _score(
     translations: Sequence[Translation],
     config: EvaluateConfig,
     facts: _Facts,
-    pieces: Tokenizer,
 ) -> DirectionScore:
     outputs = [one_line(translation.text) for translation in translations]
     direction = item.set.direction
     found = {
         name: measure(outputs, item.references)
         for name, measure in measures(
-            config.metrics, direction.tgt, pieces, config.bootstrap
+            config.metrics, direction.tgt, facts.pieces, config.bootstrap
         ).items()
     }
     trained = direction in facts.trained
@@ -214,7 +227,7 @@ def _score(
         interval=_rounded(found["bleu"].interval) if "bleu" in found else None,
         signatures={name: measured.signature for name, measured in found.items()},
         trained=trained,
-        pairs=facts.pairs.get(direction, -1) if trained else 0,
+        pairs=facts.sizes.get(direction, -1) if trained else 0,
         band=facts.bands.get(direction, ""),
         cut=sum(not translation.finished for translation in translations),
         empty=sum(not output for output in outputs),

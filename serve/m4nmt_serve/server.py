@@ -58,14 +58,25 @@ def run(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is taken before the model is loaded, so that a wrong port is known at once."""
+    """A socket that is taken before the model is loaded, so that a wrong port is known at once.
+
+    Raises:
+        StartError: it cannot be had; says why.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # TCP is named because asyncio sends small packets at once (TCP_NODELAY) only where it is;
+    # else an answer's body waits some 40 ms for the client to acknowledge its head.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
     except OSError as error:
+        listener.close()
         raise StartError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another host or port"
         ) from error
+    return listener
 
 
 class Server(uvicorn.Server):

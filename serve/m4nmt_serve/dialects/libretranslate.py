@@ -21,7 +21,12 @@ def shape(message: str) -> dict[str, Any]:
 def router(service: Service) -> APIRouter:
     """The endpoints over a service."""
     routes = APIRouter(tags=["LibreTranslate"])
+    _add_work(routes, service)
+    _add_facts(routes, service)
+    return routes
 
+
+def _add_work(routes: APIRouter, service: Service) -> None:
     @routes.post("/translate", openapi_extra=_TRANSLATE, responses=_ERRORS)
     async def translate(request: Request) -> dict[str, Any]:
         """Translate one text or a list of texts."""
@@ -50,6 +55,8 @@ def router(service: Service) -> APIRouter:
         text = _text(await read_params(request), "q")
         return [_guess(*guess) for guess in await service.detect([text])]
 
+
+def _add_facts(routes: APIRouter, service: Service) -> None:
     @routes.get("/languages", responses=_ERRORS)
     @routes.post("/languages", responses=_ERRORS, include_in_schema=False)
     async def languages() -> list[dict[str, Any]]:
@@ -81,8 +88,6 @@ def router(service: Service) -> APIRouter:
             "suggestions": False,
             "supportedFilesFormat": [],
         }
-
-    return routes
 
 
 def _guess(language: Language, confidence: float) -> dict[str, Any]:

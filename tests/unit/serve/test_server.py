@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -54,6 +55,16 @@ def test_a_taken_port_is_named() -> None:
             run(FakeTranslator(), port=port)
 
 
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with running(FakeTranslator()) as up:
+        seconds = []
+        for _ in range(15):  # one connection, kept alive
+            begun = time.perf_counter()
+            assert up.client.get("health").status_code == 200
+            seconds.append(time.perf_counter() - begun)
+    assert min(seconds[3:]) < 0.03  # 40 ms, were each body held back
+
+
 def test_the_app_runs_under_any_asgi_server() -> None:
     app = create_app(FakeTranslator())
     assert "/translate" in app.openapi()["paths"]
@@ -64,7 +75,11 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from serve_helpers import FakeTranslator
 from m4nmt_serve.server import run
-run(FakeTranslator(seconds=1.0), port=int(sys.argv[2]))
+class Telling(FakeTranslator):
+    def translate(self, texts, *args, **kwargs):
+        print(len(texts), flush=True)
+        return super().translate(texts, *args, **kwargs)
+run(Telling(seconds=1.0), port=int(sys.argv[2]))
 """
 
 
@@ -72,36 +87,37 @@ def test_sigterm_answers_what_was_begun_and_ends_with_zero() -> None:
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-c", _PROGRAM, str(HERE), str(port)]
-    with subprocess.Popen(command) as process:
+    url = f"http://127.0.0.1:{port}/"
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as process,
+        httpx.Client(base_url=url, timeout=30) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
         try:
-            url = f"http://127.0.0.1:{port}/"
-            _wait_until_ready(url)
-            answers: list[int] = []
-
-            def ask(i: int) -> None:
-                body = {"q": f"text {i}", "source": "en", "target": "de"}
-                answers.append(httpx.post(f"{url}translate", json=body, timeout=20).status_code)
-
-            threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
-            for thread in threads:
-                thread.start()
-            time.sleep(0.5)
+            assert process.stdout
+            _wait_until_ready(client)
+            body = {"source": "en", "target": "de"}
+            asked = [
+                pool.submit(client.post, "translate", json={**body, "q": letter})
+                for letter in "abcdefgh"
+            ]
+            begun = 0
+            while begun < len(asked):  # the last of them is in the engine, for a second
+                begun += int(process.stdout.readline())
             process.send_signal(signal.SIGTERM)
-            for thread in threads:
-                thread.join()
-            assert answers == [200] * 8
-            assert process.wait(10) == 0
+            assert [future.result().status_code for future in asked] == [200] * 8
+            assert process.wait(20) == 0
             with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port)):
                 pass
         finally:
             process.kill()
 
 
-def _wait_until_ready(url: str) -> None:
+def _wait_until_ready(client: httpx.Client) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{url}ready").status_code == 200:
+            if client.get("ready").status_code == 200:
                 return
         except httpx.TransportError:
             pass
