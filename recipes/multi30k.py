@@ -3,7 +3,7 @@
 from m4nmt.core.stages import EvaluateConfig, SearchConfig
 from m4nmt.data.settings import BlockConfig, DataConfig, DirectionsConfig, TokenizerConfig
 from m4nmt.model.settings import classic
-from m4nmt.optim.settings import AdamW, InverseSqrt
+from m4nmt.optim.settings import AdamW, WarmupStableDecay
 from m4nmt.parallel.settings import ParallelConfig
 from m4nmt.train.settings import RunConfig, TrainConfig
 
@@ -20,9 +20,9 @@ def multi30k() -> RunConfig:
         ),
         model=classic(layers=4, dim=128, hidden=512, heads=4, dropout=0.2),
         optim=AdamW(lr=3e-3),
-        schedule=InverseSqrt(warmup=1000),
+        schedule=WarmupStableDecay(warmup=400, decay=0.6),
         train=TrainConfig(
-            steps=8000, validate_every=500, validate_rows=1014, save_every=500, average=5
+            steps=4000, validate_every=250, validate_rows=1014, save_every=250, average=5
         ),
         parallel=ParallelConfig(precision="bf16"),
         search=SearchConfig(beam=5),

@@ -28,7 +28,7 @@ def quickstart() -> RunConfig:
         optim=AdamW(lr=4e-3),
         schedule=WarmupStableDecay(warmup=100, decay=0.5),
         train=TrainConfig(
-            steps=3000,
+            steps=1500,
             label_smoothing=0.0,
             validate_every=500,
             validate_rows=20,
