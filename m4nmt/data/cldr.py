@@ -60,6 +60,7 @@ NUMBERS = tuple(
 _PLURALS = (Decimal(1), Decimal(2), Decimal(5), Decimal("1.5"))
 _FIRST_DAY = datetime(1990, 1, 1)
 _DAYS = 365 * 40
+_FEWEST = 0.1  # of the rows must be there in every language
 _Random = random.Random
 
 
@@ -306,7 +307,8 @@ def write(
         The manifest's path.
 
     Raises:
-        ValueError: a language that CLDR lacks, one language twice, or too many rows asked for.
+        ValueError: a language that CLDR lacks or has next to nothing of, one language twice, or too
+            many rows asked for.
     """
     codes = [language.normalise(code) for code in languages]
     if len(set(codes)) != len(codes) or len(codes) < 2:
@@ -316,8 +318,10 @@ def write(
     manifest, made = folder / "manifest.toml", folder / "made.json"
     if manifest.is_file() and made.is_file() and json.loads(made.read_text()) == arguments:
         return manifest
+    splits = _splits(_Rows(codes), sizes, seed)
+    _check_columns(codes, splits)
     manifest.unlink(missing_ok=True)
-    for split, rows in _splits(_Rows(codes), sizes, seed).items():
+    for split, rows in splits.items():
         for place, code in enumerate(codes):
             text = "".join(f"{row[place]}\n" for row in rows)
             write_atomic(folder / split / f"{code}.txt", text)
@@ -326,6 +330,17 @@ def write(
     write_atomic(made, json.dumps(arguments, indent=1) + "\n")
     write_atomic(manifest, _manifest(codes, sizes))
     return manifest
+
+
+def _check_columns(codes: Sequence[str], splits: Mapping[str, list[list[str]]]) -> None:
+    rows = [row for part in splits.values() for row in part]
+    for place, code in enumerate(codes):
+        lines = sum(bool(row[place]) for row in rows)
+        if lines < _FEWEST * len(rows):
+            raise ValueError(
+                f"Unicode CLDR (Babel) can say only {lines} of {len(rows)} lines of the embedded "
+                f"corpus in {code}; leave it out of the languages"
+            )
 
 
 def _manifest(codes: Sequence[str], sizes: Mapping[str, int]) -> str:

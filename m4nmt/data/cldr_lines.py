@@ -105,7 +105,7 @@ class Speaker:
         self.code = language.normalise(code)
         self.locale = find_locale(code)
         self._data = localedata.LocaleDataDict(localedata.load(str(self.locale)))
-        self.english = self.locale.language == "en"
+        self.english = self.code == "eng_Latn"
         self._said: dict[Meaning, str | None] = {}
         self._kinds: dict[str, Callable[..., str]] = {
             "colon": lambda one, other: f"{self._say(one)}: {self._say(other)}",
@@ -114,7 +114,6 @@ class Speaker:
             "list": self._list,
             "territory": lambda key: self._name("territories", key),
             "language": lambda key: self._name("languages", key),
-            "script": lambda key: self._name("scripts", key),
             "measure": self._measure,
             "rate": self._rate,
             "money": self._money,
@@ -219,13 +218,10 @@ class Speaker:
         """A round number in words: "12 thousand", "1.2万"."""
         long = _at(self._data, ("compact_decimal_formats", "long"))
         forms = self._own("compact_decimal_formats", "long" if long else "short")
-        step = 10 ** (len(str(number)) - 1)
-        for magnitude in (step, step // 10, step // 100):
-            pattern = _at(forms, ("other", str(magnitude)))
-            digits = _positive(pattern).count("0")
-            if digits and set(_positive(pattern)) != {"0"}:
-                break
-        else:
+        magnitude = 10 ** (len(str(number)) - 1)
+        pattern = _at(forms, ("other", str(magnitude)))
+        digits = _positive(pattern).count("0")
+        if not digits or set(_positive(pattern)) == {"0"}:  # the plain number
             raise _Silent
         share = Decimal(number) * 10 ** (digits - 1) / magnitude
         pattern = _at(forms, (self.locale.plural_form(share), str(magnitude))) or pattern
@@ -251,9 +247,9 @@ class Speaker:
     def _named(self, pattern: str) -> str:
         """The pattern with wide names, if they are the language's own."""
         told = facts(pattern)
-        for letter, table, first in (("M", "months", 1), ("E", "days", 0), ("Q", "quarters", 1)):
-            if letter in told:
-                self._own(table, "format", "wide", first)
+        for letter, table in (("M", "months"), ("E", "days"), ("Q", "quarters")):
+            for number in _root()[table]["format"]["wide"] if letter in told else ():
+                self._own(table, "format", "wide", number)
         for short, wide in _WIDE:
             pattern = re.sub(short, wide, pattern)
         return pattern

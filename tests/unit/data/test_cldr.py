@@ -155,6 +155,12 @@ def test_a_language_without_a_locale_is_refused_by_name(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_language_with_next_to_nothing_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"only 0 of 120 lines .+ arn_Latn"):
+        cldr.write(tmp_path, ["eng_Latn", "deu_Latn", "arn_Latn"], train=100, dev=10, test=10)
+    assert not list(tmp_path.iterdir())
+
+
 def test_more_rows_than_there_are_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +242,12 @@ def test_what_every_language_inherits_is_not_said() -> None:
     speaker._data = root
     for meaning in SAID:
         assert speaker.say(meaning) == "", meaning
+
+
+def test_one_inherited_name_of_twelve_is_found() -> None:
+    """Kako has names of all months but the eleventh."""
+    assert Speaker("kkj_Latn").say(("date", "yMMMM", datetime(2000, 11, 1))) == ""
+    assert Speaker("eng_Dsrt").say(("relative", "day", "future", Decimal(3))) == ""
 
 
 def test_facts_of_patterns() -> None:
