@@ -41,14 +41,15 @@ def _by_products(
     scores_BHTS = torch.bmm(q, k.transpose(1, 2)).view(B, H, T, S)
     scale = K**-0.5
     if bias_HTS is not None:
-        scores_BHTS, scale = torch.add(bias_HTS, scores_BHTS, alpha=scale), 1.0
+        bias = bias_HTS.to(scores_BHTS.dtype)
+        scores_BHTS, scale = torch.add(bias, scores_BHTS, alpha=scale), 1.0
     if soft_cap:
         scores_BHTS, scale = soft_cap * torch.tanh(scores_BHTS * (scale / soft_cap)), 1.0
     if mask is None:
         scores_BHTS = scores_BHTS * scale
     else:
         # half of the lowest number: a row that sees nothing stays finite, in value and gradient
-        hidden = scores_BHTS.new_zeros(()).fill_(torch.finfo(scores_BHTS.dtype).min / 2)
+        hidden = torch.finfo(scores_BHTS.dtype).min / 2
         offset = torch.zeros_like(mask, dtype=scores_BHTS.dtype).masked_fill(~mask, hidden)
         scores_BHTS = torch.add(offset, scores_BHTS, alpha=scale)
     weights = F.dropout(scores_BHTS.softmax(-1), dropout, dropout > 0).view(B * G, -1, S)

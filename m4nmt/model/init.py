@@ -88,9 +88,7 @@ def initialise(model: "TranslationModel", seed: int) -> None:
 
 def materialise(model: "TranslationModel", device: torch.device | str, seed: int) -> None:
     """Turn a model on meta into one with first values on `device`; ties stay one Parameter."""
-    made = {
-        name: nn.Parameter(value.to(device, dtype=model.canonical_parameters()[name].dtype))
-        for name, value in draw(model, seed)
-    }
+    dtypes = {name: p.dtype for name, p in model.canonical_parameters().items()}
+    made = {name: nn.Parameter(value.to(device, dtypes[name])) for name, value in draw(model, seed)}
     for name, module, key in list(_owned(model)):
         module._parameters[key] = made[model.canonical(name)]

@@ -1,5 +1,7 @@
-"""Normalisation over the last dimension. Statistics are fp32 whatever the input is, and what
-comes out has the input's dtype, so that the stream keeps it.
+"""Normalisation over the last dimension.
+
+Statistics are fp32 at least, whatever the input is, and what comes out has the input's dtype, so
+that the stream keeps it.
 
 Shape letters: B rows, L length, D width.
 """
@@ -35,7 +37,8 @@ class _RMS(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_BLD: Tensor, weight_D: Tensor) -> Tensor:
-        length_BL1 = torch.linalg.vector_norm(x_BLD, dim=-1, keepdim=True, dtype=torch.float32)
+        wide = torch.promote_types(x_BLD.dtype, torch.float32)
+        length_BL1 = torch.linalg.vector_norm(x_BLD, dim=-1, keepdim=True, dtype=wide)
         mean_BL1 = length_BL1.square() / x_BLD.shape[-1]
         inverse_BL1 = torch.rsqrt(mean_BL1 + EPSILON).to(x_BLD.dtype)
         ctx.save_for_backward(x_BLD, weight_D, inverse_BL1)
