@@ -38,7 +38,7 @@ def quickstart() -> RunConfig:
         ),
         parallel=ParallelConfig(),
         search=SearchConfig(beam=2),
-        evaluate=EvaluateConfig(sentences=40, metrics=("bleu", "chrf")),
+        evaluate=EvaluateConfig(sentences=100, metrics=("bleu", "chrf")),
     )
 
 

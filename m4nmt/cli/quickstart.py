@@ -98,9 +98,9 @@ def _show(folder: Path) -> None:
     _headline(4, "a few translations of held-out lines")
     store = Store.open(folder / "data")
     translator = Translator.load(folder)
-    for src, tgt in _SHOWN:
-        sources, references = store.text(Direction(src, tgt), "test")
-        for text, reference in list(zip(sources, references, strict=True))[:3]:
-            best = translator.translate([text], src, tgt)[0][0]
-            mark = "=" if best.text == reference else "!"
-            print(f"  {src} {text}\n  {tgt} {best.text}  [{mark}]")
+    for number, (src, tgt) in enumerate(_SHOWN):
+        rows = list(zip(*store.text(Direction(src, tgt), "test"), strict=True))
+        for text, reference in rows[number :: len(rows) // 2][:2]:
+            best = translator.translate([text], src, tgt)[0][0].text
+            verdict = "as the reference" if best == reference else f"reference: {reference}"
+            print(f"  {src}  {text}\n  {tgt}  {best}  ({verdict})\n")
