@@ -1,8 +1,8 @@
 """The store of decoding: keys and values of the tokens so far, and of the source, kept.
 
-Self-attention's lie in preallocated room that grows by blocks, so that a step writes one position
-and a choice of beams copies whole rows; rows that stay where they are are not copied. The
-source's are projected once a sentence and shared by its beams.
+Self-attention's lie in preallocated room that grows by blocks, so that a step writes one position.
+A choice of beams copies whole rows into the room that the last choice left, or, where few rows
+move, those alone. The source's are projected once a sentence and shared by its beams.
 
 Not its job: which rows go on (`select` is told), or what attention does with keys and values.
 
@@ -24,6 +24,7 @@ class Cache:
         self.offset = 0
         self._own: dict[str, tuple[_Rows, _Rows]] = {}
         self._source: dict[str, tuple[Tensor, Tensor]] = {}
+        self._spare = torch.empty(0)
 
     def self_attention(self, layer: str, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write keys and values [R,G,n,K] at the offset; give all so far, [R,G,offset+n,K]."""
@@ -48,13 +49,15 @@ class Cache:
     def select(self, rows_R: Tensor, sentences_B: Tensor | None) -> None:
         """Row i becomes what row rows_R[i] was; sentences likewise (None: all stay)."""
         moved = _moved(rows_R)
-        for pair in self._own.values():
-            for rows in pair:
-                rows.data = _choose(rows.data, rows_R, moved)
+        for rows in (rows for pair in self._own.values() for rows in pair):
+            data = _choose(rows.data, rows_R, moved, self._spare)
+            if data.data_ptr() != rows.data.data_ptr():
+                self._spare = rows.data
+            rows.data = data
         if sentences_B is not None:
-            moved = _moved(sentences_B)
+            none, moved = torch.empty(0), _moved(sentences_B)
             self._source = {
-                layer: (_choose(k, sentences_B, moved), _choose(v, sentences_B, moved))
+                layer: (_choose(k, sentences_B, moved, none), _choose(v, sentences_B, moved, none))
                 for layer, (k, v) in self._source.items()
             }
 
@@ -83,9 +86,12 @@ def _moved(index: Tensor) -> Tensor:
     return (index != torch.arange(len(index), device=index.device)).nonzero()[:, 0]
 
 
-def _choose(x: Tensor, index: Tensor, moved: Tensor) -> Tensor:
-    """x[index]; where few rows move they are written in place, at two copies a row."""
-    if len(index) > len(x) or 3 * len(moved) > len(index):
-        return x.index_select(0, index)
-    kept = x[: len(index)]
-    return kept.index_copy_(0, moved, x.index_select(0, index[moved])) if len(moved) else kept
+def _choose(x: Tensor, index: Tensor, moved: Tensor, spare: Tensor) -> Tensor:
+    """x[index], in place if few rows move (that takes two copies a row), else in the spare room if
+    it is large enough (fresh memory costs more than the copying)."""
+    if len(index) <= len(x) and 3 * len(moved) <= len(index):
+        kept = x[: len(index)]
+        return kept.index_copy_(0, moved, x.index_select(0, index[moved])) if len(moved) else kept
+    fits = spare.shape[1:] == x.shape[1:] and len(spare) >= len(index) and spare.dtype == x.dtype
+    room = spare[: len(index)] if fits else x.new_empty(len(index), *x.shape[1:])
+    return torch.index_select(x, 0, index, out=room)

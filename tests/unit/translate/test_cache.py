@@ -70,7 +70,7 @@ def test_a_cache_that_forgets_to_follow_its_beams_is_noticed(
     monkeypatch.setattr(
         cache_module,
         "_choose",
-        lambda x, index, moved: (
+        lambda x, index, moved, spare: (
             x.index_select(0, index) if len(index) > len(x) else x[: len(index)]
         ),
     )
