@@ -128,7 +128,10 @@ def _write(
         if path.is_file() and path.name not in own and not path.name.startswith("."):
             write_atomic(folder / path.name, path.read_bytes())
     files = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-    save_file({name: w.detach().contiguous() for name, w in weights.items()}, folder / WEIGHTS)
+    try:
+        save_file({name: w.detach().contiguous() for name, w in weights.items()}, folder / WEIGHTS)
+    except SafetensorError as error:  # a full disk, say: safetensors hides the OSError
+        raise OSError(f"{folder / WEIGHTS} was not written: {error}") from error
     sync_file(folder / WEIGHTS)
     card = replace(card, files=files, weights_sha256=sha256_file(folder / WEIGHTS))
     write_atomic(folder / CARD, _encode(to_dict(card)))

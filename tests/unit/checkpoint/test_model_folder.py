@@ -117,6 +117,15 @@ def test_a_failed_replacement_leaves_the_old_one(
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_full_disk_is_an_oserror_and_leaves_the_old_one(small_disk: Path) -> None:
+    folder = saved(small_disk / "model", seed=1)
+    (small_disk / "filler").write_bytes(bytes(200_000))
+    with pytest.raises(OSError, match="No space left"):
+        saved(folder, seed=2)
+    assert same(load_model(folder).weights, weights(1))
+    assert sorted(p.name for p in small_disk.iterdir()) == ["filler", "model"]
+
+
 # ---- refusals
 
 

@@ -7,8 +7,6 @@ import os
 import pickle
 import random
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -319,22 +317,6 @@ def test_too_little_room_is_told_before_anything_is_written(
     leaves_nothing(tmp_path, 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2 * size, 0, 2 * size))
     save(tmp_path, 2)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    root = tmp_path / "disk"
-    root.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(root)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("no mount command")
-    if done.returncode:
-        pytest.skip(f"cannot mount a small disk: {done.stderr.strip()}")
-    yield root
-    subprocess.run(["umount", str(root)], check=True)
 
 
 def test_a_disk_that_is_really_full(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
