@@ -26,6 +26,5 @@ def run(args: argparse.Namespace) -> int:
         server = importlib.import_module("m4nmt_serve.server")
     except ImportError as error:
         raise ConfigError(f"{error}; install the service: pip install 'm4nmt[serve]'") from error
-    translator = load_translator(args)
-    server.run(translator, host=args.host, port=args.port)
+    server.run(lambda: load_translator(args), host=args.host, port=args.port)
     return 0
