@@ -97,8 +97,22 @@ class Document:
 
 def combine(options: Iterable[Sequence[Translation]], n_best: int) -> list[tuple[Translation, ...]]:
     """The n best ways to take one of each, by sum of scores, best first."""
-    ways: list[tuple[float, tuple[Translation, ...]]] = [(0.0, ())]
+    chosen: list[Translation] = []
+    before: list[int] = []  # number of the choice that each choice follows; -1: none
+    ends = [(0.0, -1)]
     for choices in options:
-        longer = ((total + c.score, (*way, c)) for total, way in ways for c in choices[:n_best])
-        ways = heapq.nlargest(n_best, longer, key=lambda pair: pair[0])
-    return [way for _, way in ways]
+        longer = [(total + c.score, at, c) for total, at in ends for c in choices[:n_best]]
+        best = heapq.nlargest(n_best, longer, key=lambda way: way[0])
+        ends = [(total, len(chosen) + i) for i, (total, _, _) in enumerate(best)]
+        chosen += [choice for _, _, choice in best]
+        before += [at for _, at, _ in best]
+    return [_back(chosen, before, end) for _, end in ends]
+
+
+def _back(chosen: list[Translation], before: list[int], at: int) -> tuple[Translation, ...]:
+    """The way that ends with choice number `at`."""
+    way = []
+    while at >= 0:
+        way.append(chosen[at])
+        at = before[at]
+    return tuple(reversed(way))

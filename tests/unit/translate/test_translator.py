@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -14,9 +15,10 @@ from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction
 from m4nmt.translate import loading
 from m4nmt.translate.decoder import Cancelled, Hypothesis
-from m4nmt.translate.document import TextError
+from m4nmt.translate.document import TextError, combine
 from m4nmt.translate.languages import LanguageError
 from m4nmt.translate.translator import Translator
+from m4nmt.translate.types import Translation
 
 ROOM = 30
 
@@ -158,6 +160,23 @@ def test_n_best_of_a_text_are_the_best_sums_of_its_sentences(tokenizer: Tokenize
     assert len({t.text for t in found}) == 3
     assert all(len(t.tokens) == len(t.token_scores) > 5 for t in found)
     assert engine.configs == [replace(config, n_best=4)], "more, in case texts are equal"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    scores=st.lists(st.lists(st.integers(-9, 0), min_size=1, max_size=3, unique=True), max_size=4),
+    n_best=st.integers(1, 4),
+)
+def test_the_best_combinations_are_found_exactly(scores: list[list[int]], n_best: int) -> None:
+    options = [
+        [Translation(f"{i}:{s}", float(s)) for s in sorted(part, reverse=True)]
+        for i, part in enumerate(scores)
+    ]
+    ways = combine(options, n_best)
+    every = sorted((sum(t.score for t in way) for way in product(*options)), reverse=True)
+    assert [sum(t.score for t in way) for way in ways] == every[:n_best]
+    assert all(t in choices for way in ways for t, choices in zip(way, options, strict=True))
+    assert len(set(ways)) == len(ways)
 
 
 def test_hypotheses_that_read_the_same_are_one(tokenizer: Tokenizer) -> None:
