@@ -2,9 +2,12 @@
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from m4nmt.data.settings import (
     BlockConfig,
@@ -13,11 +16,15 @@ from m4nmt.data.settings import (
     FilterConfig,
     TokenizerConfig,
 )
+from m4nmt.data.types import Batch
 from m4nmt.model.settings import classic
 from m4nmt.optim.settings import AdamW, Constant
+from m4nmt.parallel.engine import StepLoss
 from m4nmt.parallel.settings import ParallelConfig
+from m4nmt.parallel.single import Single
 from m4nmt.train.settings import RunConfig, TrainConfig
 
+Step = Callable[[Single, Batch], StepLoss]
 DIGITS = "0123456789"
 SIDES = {
     "eng_Latn": lambda digits: digits,
@@ -85,6 +92,14 @@ def config(manifest: Path, **train: Any) -> RunConfig:
 def with_train(given: RunConfig, **train: Any) -> RunConfig:
     """The same recipe with another train section."""
     return replace(given, train=replace(given.train, **train))
+
+
+def broken(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Single, Step, Batch], StepLoss]
+) -> None:
+    """Put `change` around every step of the engine."""
+    step = Single.step
+    monkeypatch.setattr(Single, "step", lambda self, batch: change(self, step, batch))
 
 
 def records(run: Path, kind: str = "train") -> list[dict[str, Any]]:
