@@ -135,8 +135,8 @@ def _write(
     sync_file(folder / WEIGHTS)
     card = replace(card, files=files, weights_sha256=sha256_file(folder / WEIGHTS))
     write_atomic(folder / CARD, _encode(to_dict(card)))
+    # Last, since write_atomic also makes the names of all files before it durable.
     write_atomic(folder / README, readme(card, sum(w.numel() for w in weights.values())))
-    fsync_folder(folder)
 
 
 def _swap(new: Path, folder: Path) -> None:

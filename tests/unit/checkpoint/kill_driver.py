@@ -1,9 +1,10 @@
-"""Kill a save before and after each of its system calls, and see what is left. Run as a script:
+"""Kill a save before each of its system calls, and see what is left. Run as a script:
 
     python kill_driver.py FOLDER checkpoint|model
 
 Every round forks a child (torch is imported once), which saves and sends itself SIGKILL at the
-n-th call. Prints one JSON line: rounds, and what was wrong with each bad one.
+n-th call (the moment after a call is the one before the next). Prints one JSON line: rounds, and
+what was wrong with each bad one.
 """
 
 import itertools
@@ -18,22 +19,21 @@ from typing import Any
 from checkpoint_toys import blobs, card, same, state, tokenizer_folder, weights, zeros
 
 from m4nmt.checkpoint import load, store
+from m4nmt.checkpoint.manifest import folder_name, verify
 from m4nmt.checkpoint.model import load_model, save_model
 
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir", "open", "posix_fadvise")
 
 
 def die_at(point: int) -> None:
-    """Make this process kill itself at its `point`-th watched moment."""
+    """Make this process kill itself before its `point`-th watched call."""
     moments = itertools.count(1)
 
     def watch(call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
-            for act in (lambda: None, lambda: call(*args, **kwargs)):
-                result = act()
-                if next(moments) == point:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            if next(moments) == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **kwargs)
 
         return watched
 
@@ -63,8 +63,10 @@ def checkpoints(folder: Path, point: int) -> tuple[bool, str]:
     store.save(root, 1, state(1), blobs(1), keep=1)
     dead = killed(lambda: store.save(root, 2, state(2), blobs(2), keep=1), point)
     found = load.newest_good(root)
-    if found is None or found.skipped:
-        return dead, f"no latest, or a damaged one: {found}"
+    if found is None:
+        return dead, "no latest"
+    for step in store.steps(root):
+        verify(root / folder_name(step))
     into = zeros()
     if load.restore(found.path, into) != blobs(found.step) or not same(into, state(found.step)):
         return dead, "the latest holds other values"
