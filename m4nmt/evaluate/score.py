@@ -53,7 +53,7 @@ def measures(
     """The named metrics as functions of (outputs, references) for a target language."""
     every: dict[str, Measure] = {
         "bleu": lambda outputs, references: _bleu(
-            BLEU(tokenize=bleu_tokenizer(target)), outputs, references, bootstrap
+            BLEU(tokenize=bleu_tokenizer(target), force=True), outputs, references, bootstrap
         ),
         "chrf": _chrf,
         "spbleu": lambda outputs, references: _spbleu(outputs, references, pieces),
@@ -87,8 +87,8 @@ def _chrf(outputs: Lines, references: Lines) -> Measured:
 def _spbleu(outputs: Lines, references: Lines, pieces: Pieces) -> Measured:
     """BLEU over SentencePiece pieces (Goyal et al. 2022)."""
     if flores_model().is_file():
-        return _bleu(BLEU(tokenize="flores200"), outputs, references)
-    metric = BLEU(tokenize="none")
+        return _bleu(BLEU(tokenize="flores200", force=True), outputs, references)
+    metric = BLEU(tokenize="none", force=True)
     metric.tokenizer_signature = f"spm-{pieces.sha256[:8]}"
     return _bleu(metric, _cut(outputs, pieces), _cut(references, pieces))
 
