@@ -60,10 +60,12 @@ def attend(
     q_BHTK: Tensor,
     k_BGSK: Tensor,
     v_BGSK: Tensor,
-    mask: Tensor | None,
-    bias_HTS: Tensor | None,
-    dropout: float,
-    soft_cap: float,
+    mask: Tensor | None = None,
+    *,
+    causal: bool = False,
+    bias_HTS: Tensor | None = None,
+    dropout: float = 0.0,
+    soft_cap: float = 0.0,
 ) -> Tensor:
     """softmax(cap(q k / sqrt(K) + bias)) v under a mask, [B,H,T,K].
 
@@ -73,18 +75,30 @@ def attend(
     Args:
         mask: True where a key may be seen, broadcastable to [B,H,T,S]. What a row gets that sees
             no key at all is finite and otherwise undefined.
+        causal: instead of a mask: the queries are the last T of the S positions, and each sees
+            those up to itself.
         bias_HTS: added to the scaled products.
         dropout: probability on the weights, 0 in inference.
         soft_cap: c tanh(logit / c) before the mask; 0 is off.
 
     Query head h reads key head h // (H / G).
     """
+    T, S = q_BHTK.shape[2], k_BGSK.shape[2]
     on_cpu = q_BHTK.device.type == "cpu"
-    if bias_HTS is not None or soft_cap or (on_cpu and q_BHTK.dtype != torch.float32):
+    fused = bias_HTS is None and not soft_cap and not (on_cpu and q_BHTK.dtype != torch.float32)
+    square = causal and fused and T == S  # the kernel needs no mask for this one
+    if causal and T > 1 and not square:
+        mask = _causal(T, S, q_BHTK.device)
+    if not fused:
         return _by_products(q_BHTK, k_BGSK, v_BGSK, mask, bias_HTS, dropout, soft_cap)
-    grouped = q_BHTK.shape[1] != k_BGSK.shape[1]
     return F.scaled_dot_product_attention(
-        q_BHTK, k_BGSK, v_BGSK, attn_mask=mask, dropout_p=dropout, enable_gqa=grouped
+        q_BHTK,
+        k_BGSK,
+        v_BGSK,
+        attn_mask=mask,
+        dropout_p=dropout,
+        is_causal=square,
+        enable_gqa=q_BHTK.shape[1] != k_BGSK.shape[1],
     )
 
 
@@ -118,13 +132,20 @@ class Attention(nn.Module):
         q_BTHK: Tensor,
         k_BGSK: Tensor,
         v_BGSK: Tensor,
-        mask: Tensor | None,
+        mask: Tensor | None = None,
+        causal: bool = False,
         bias_HTS: Tensor | None = None,
     ) -> Tensor:
         """Attend and project out, [B,T,D]."""
-        dropout = self.config.dropout if self.training else 0.0
         out_BHTK = attend(
-            q_BTHK.transpose(1, 2), k_BGSK, v_BGSK, mask, bias_HTS, dropout, self.config.soft_cap
+            q_BTHK.transpose(1, 2),
+            k_BGSK,
+            v_BGSK,
+            mask,
+            causal=causal,
+            bias_HTS=bias_HTS,
+            dropout=self.config.dropout if self.training else 0.0,
+            soft_cap=self.config.soft_cap,
         )
         out_BTD: Tensor = self.out(out_BHTK.transpose(1, 2).flatten(2))
         return out_BTD
@@ -152,7 +173,8 @@ class SelfAttention(Attention):
     def forward(self, x_BSD: Tensor, tokens: Tokens) -> Tensor:
         q_BSHK, k_BGSK, v_BGSK = self.project(x_BSD, 0)
         S = x_BSD.shape[1]
-        return self.weigh(q_BSHK, k_BGSK, v_BGSK, tokens.src_mask_B11S, self.position.bias(S, S))
+        bias_HSS = self.position.bias(S, S)
+        return self.weigh(q_BSHK, k_BGSK, v_BGSK, tokens.src_mask_B11S, bias_HTS=bias_HSS)
 
 
 class CausalAttention(SelfAttention):
@@ -167,14 +189,8 @@ class CausalAttention(SelfAttention):
     def forward(self, x_BTD: Tensor, tokens: Tokens) -> Tensor:
         q_BTHK, k_BGTK, v_BGTK = self.project(x_BTD, tokens.store.offset)
         k_BGSK, v_BGSK = tokens.store.self_attention(self.name, k_BGTK, v_BGTK)
-        T, S = x_BTD.shape[1], k_BGSK.shape[2]
-        return self.weigh(
-            q_BTHK,
-            k_BGSK,
-            v_BGSK,
-            None if T == 1 else _causal(T, S, x_BTD.device),
-            self.position.bias(T, S),
-        )
+        bias_HTS = self.position.bias(x_BTD.shape[1], k_BGSK.shape[2])
+        return self.weigh(q_BTHK, k_BGSK, v_BGSK, causal=True, bias_HTS=bias_HTS)
 
 
 class CrossAttention(Attention):

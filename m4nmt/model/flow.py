@@ -9,7 +9,6 @@ Shape letters: B rows, S source length, T target length, D width, H heads, V voc
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import torch
@@ -96,6 +95,7 @@ class Tokens:
         src_BS: source ids, right-padded with PAD.
         tgt_BT: decoder input ids, right-padded with PAD.
         beams: rows of tgt per row of src (1 in training); row b*beams+i belongs to source b.
+        src_mask_B11S: True where a source token may be attended to.
     """
 
     src_BS: Tensor
@@ -103,11 +103,11 @@ class Tokens:
     beams: int = 1
     store: Store = field(default_factory=PassThrough)
     readout: Readout = logits
+    src_mask_B11S: Tensor = field(init=False)
 
-    @cached_property
-    def src_mask_B11S(self) -> Tensor:
-        """True where a source token may be attended to."""
-        return (self.src_BS != PAD)[:, None, None, :]
+    def __post_init__(self) -> None:
+        # once for all layers; no cached_property, whose lock a compiler cannot see through
+        object.__setattr__(self, "src_mask_B11S", (self.src_BS != PAD)[:, None, None, :])
 
 
 def start(src_BS: Tensor) -> Flow:

@@ -52,7 +52,8 @@ def test_the_kernels_equal_loops(groups: int, masked: str, extra: str, dtype: to
     }[masked]
     bias = torch.randn(H, T, S) if "bias" in extra else None
     cap = 1.5 if "cap" in extra else 0.0
-    got = attention.attend(q, k, v, mask, bias, 0.0, cap)
+    given = {"causal": True} if masked == "causal" else {"mask": mask}
+    got = attention.attend(q, k, v, **given, bias_HTS=bias, soft_cap=cap)
     expected = loops(q, k, v, mask, bias, cap)
     tolerance = 1e-5 if dtype == torch.float32 else 0.05
     assert torch.allclose(got.double(), expected, atol=tolerance)
@@ -65,9 +66,21 @@ def test_the_cap_bounds_the_logits_before_the_mask() -> None:
     k = torch.stack((torch.full((4,), 100.0), torch.zeros(4), torch.full((4,), 100.0)))[None, None]
     v = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0]])[None, None]
     mask = torch.tensor([True, True, False])[None, None, None]
-    weights = attention.attend(q, k, v, mask, None, 0.0, 2.0)[0, 0, 0]
+    weights = attention.attend(q, k, v, mask, soft_cap=2.0)[0, 0, 0]
     assert weights[0] == pytest.approx(1 / (1 + math.exp(-2.0)), rel=1e-5)
     assert float(weights[2]) == 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_causal_in_a_square_and_for_one_query(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 4, 6).to(dtype) for _ in range(3))
+    expected = loops(q, k, v, torch.ones(4, 4).tril().bool(), None, 0.0)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    got = attention.attend(q, k, v, causal=True)
+    assert torch.allclose(got.double(), expected, atol=tolerance)
+    last = attention.attend(q[:, :, 3:], k, v, causal=True)
+    assert torch.allclose(last.double(), expected[:, :, 3:], atol=tolerance)
 
 
 def test_a_causal_mask_after_an_offset() -> None:
@@ -79,7 +92,7 @@ def test_a_causal_mask_after_an_offset() -> None:
 def test_a_row_that_sees_nothing_is_finite_with_finite_gradients(dtype: torch.dtype) -> None:
     q, k, v = (torch.randn(2, 2, 3, 4).to(dtype).requires_grad_() for _ in range(3))
     mask = torch.tensor([[True] * 3, [False] * 3])[:, None, None]
-    out = attention.attend(q, k, v, mask, None, 0.0, 0.0)
+    out = attention.attend(q, k, v, mask)
     (out * torch.tensor([1.0, 0.0])[:, None, None, None]).sum().backward()
     for x in (out, q.grad, k.grad, v.grad):
         assert x is not None
@@ -170,6 +183,6 @@ def test_one_kernel_for_each_kind_of_machine(monkeypatch: pytest.MonkeyPatch) ->
     )
     for dtype in (torch.float32, torch.bfloat16):
         q = torch.randn(1, 2, 3, 4).to(dtype)
-        attention.attend(q, q, q, None, None, 0.0, 0.0)
-        attention.attend(q, q, q, None, None, 0.0, 5.0)
+        attention.attend(q, q, q)
+        attention.attend(q, q, q, soft_cap=5.0)
     assert used == ["fused", "plain", "plain", "plain"]

@@ -115,3 +115,13 @@ def test_position_matters_in_every_kind_and_would_not_without() -> None:
         if hasattr(segment, "attention"):
             segment.attention.position = position.Unmoved()
     assert torch.allclose(model(Tokens(a, tgt)).x, model(Tokens(b, tgt)).x, atol=1e-4)
+
+
+def test_the_encoder_tells_left_from_right_and_the_decoder_sees_further_back() -> None:
+    """Half of the encoder's buckets are for keys on the right; the decoder needs none of those."""
+    model = real(config(position=RelativeBias(buckets=8, distance=20)))
+    bias = model.enc000.attention.position.bias(9, 9)
+    assert not torch.allclose(bias[:, 4, 6], bias[:, 4, 2])
+    causal = model.dec000.attention.position
+    assert causal.bias(9, 9)[:, 8].unique(dim=1).shape[1] == 6  # distances 0 to 3, 4 to 5, 6 to 8
+    assert torch.equal(causal.bias(9, 9)[:, 2, 6], causal.table[0])
