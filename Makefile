@@ -17,10 +17,10 @@ quickstart: $(STAMP)
 
 # One math thread a process: two test workers share the cores instead of fighting for them.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow and not gpu and not browser"
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or gpu"
+	$(BIN)/python -m pytest -m "slow or gpu or browser"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

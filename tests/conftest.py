@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
-import pytest
+# One math thread unless told otherwise: several test processes on few cores fight for them. The
+# math library reads this when torch is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
 
 REPO = Path(__file__).resolve().parents[1]
 

@@ -37,7 +37,13 @@ def run(script: str, folder: Path, timeout: float) -> None:
     """
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with subprocess.Popen(
-        ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p) 2> /dev/null' EXIT\n{script}"],
+        [
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            f"trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{script}",
+        ],
         cwd=folder,
         env=env,
         text=True,
