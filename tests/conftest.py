@@ -7,7 +7,7 @@ from pathlib import Path
 # math library reads this when torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
+import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 
