@@ -158,7 +158,7 @@ class SelfAttention(Attention):
         self, dim: int, layer: LayerConfig, where: Position, gain: float, causal: bool = False
     ) -> None:
         super().__init__(dim, layer.attention, gain)
-        self.position = position.inside(where, layer.attention.heads, not causal)
+        self.position = position.inside(where, layer.attention.heads, self.width, not causal)
         normed = layer.attention.qk_norm
         self.q_norm = norm.build(layer.norm, self.width) if normed else nn.Identity()
         self.k_norm = norm.build(layer.norm, self.width) if normed else nn.Identity()

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
-from model_made import config, ids, real
+from model_made import config, ids, layer, real
 
 from m4nmt.model import position
 from m4nmt.model.flow import Tokens
 from m4nmt.model.settings import Learned, RelativeBias, Rotary
+from m4nmt.model.translation import build
 
 
 @pytest.mark.parametrize("dim", [8, 9])
@@ -37,7 +38,7 @@ def test_sinusoids_made_in_inference_may_be_trained_with() -> None:
 
 def test_rotated_products_depend_on_the_distance_alone() -> None:
     torch.manual_seed(0)
-    rotary = position.Rotations(10000.0)
+    rotary = position.Rotations(10000.0, 8)
     q, k = torch.randn(2, 1, 1, 1, 8)
 
     def product(at_q: int, at_k: int) -> float:
@@ -50,14 +51,38 @@ def test_rotated_products_depend_on_the_distance_alone() -> None:
     assert float(rotary.rotate(q, k, 9)[0].norm()) == pytest.approx(float(q.norm()), rel=1e-5)
 
 
-def test_rotation_equals_complex_numbers() -> None:
+def test_rotation_equals_the_formula() -> None:
     torch.manual_seed(0)
     x = torch.randn(1, 6, 2, 8)
-    got, _ = position.Rotations(100.0).rotate(x, x, 2)
-    frequency = 100.0 ** (-torch.arange(4) / 4)
-    turn = torch.polar(torch.ones(6, 4), torch.arange(2, 8)[:, None] * frequency)[:, None]
-    expected = torch.complex(x[..., :4], x[..., 4:]) * turn
-    assert torch.allclose(got, torch.cat((expected.real, expected.imag), -1), atol=1e-5)
+    got, _ = position.Rotations(100.0, 8).rotate(x, x, 2)
+    for t in range(6):
+        for i in range(4):
+            angle = (t + 2) * 100.0 ** (-i / 4)
+            turn = torch.tensor(
+                [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+            )
+            pair = slice(2 * i, 2 * i + 2)
+            assert torch.allclose(got[0, t, :, pair], x[0, t, :, pair] @ turn.t(), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_ways_to_rotate_are_one(dtype: torch.dtype) -> None:
+    turns = position._rotations(6, 4, 100.0, torch.device("cpu"))
+    results = []
+    for turn in (position._turn, position._turn_by_parts):
+        torch.manual_seed(0)
+        x = torch.randn(2, 6, 3, 8).to(dtype).requires_grad_()
+        out = turn(x, turns)
+        out.backward(torch.randn(2, 6, 3, 8).to(dtype))
+        results.append((out.detach(), x.grad))
+        assert out.dtype == dtype
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, atol=1e-6 if dtype == torch.float32 else 0.04)
+
+
+def test_rotation_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="must be even, not 5"):
+        build(config(layer(head_dim=5), position=Rotary()))
 
 
 def plain_bucket(distance: int, bidirectional: bool, buckets: int, furthest: int) -> int:
