@@ -103,15 +103,6 @@ def verify(folder: Path, *, from_disk: bool = False) -> Manifest:
     return manifest
 
 
-def sync_file(path: Path) -> None:
-    """Make the contents of a file that another library wrote durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _forget(path: Path) -> None:
     """Ask the kernel to drop a (synced) file from its cache."""
     handle = os.open(path, os.O_RDONLY)

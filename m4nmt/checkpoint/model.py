@@ -18,10 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from m4nmt.checkpoint.card import FORMAT, CheckpointCard
-from m4nmt.checkpoint.manifest import sync_file
 from m4nmt.checkpoint.readme import readme
 from m4nmt.core.config import ConfigError, config_hash, from_dict, parse_json, to_dict
-from m4nmt.core.files import fsync_folder, sha256_file, write_atomic
+from m4nmt.core.files import fsync_folder, sha256_file, sync_file, write_atomic
 from m4nmt.data.tokenizer import Tokenizer, TokenizerError
 from m4nmt.model.settings import ModelConfig
 from m4nmt.model.translation import build
@@ -119,6 +118,29 @@ def load_model(folder: Path) -> Loaded:
     return Loaded(card, weights, folder)
 
 
+def write_scores(folder: Path, scores: Mapping[str, Any]) -> None:
+    """Replace the scores on the card of a model folder; its other files are not touched.
+
+    Raises:
+        ModelFolderError: no model there, or a damaged card.
+        OSError: the disk's fault; the old card stands.
+    """
+    folder = model_folder(folder)
+    card = replace(_read_card(folder), scores=dict(scores))
+    _write_card(folder, card, _model_size(card))
+
+
+def _model_size(card: CheckpointCard) -> int:
+    model = build(from_dict(ModelConfig, card.config["model"]))
+    return sum(p.numel() for p in model.canonical_parameters().values())
+
+
+def _write_card(folder: Path, card: CheckpointCard, parameters: int) -> None:
+    write_atomic(folder / CARD, _encode(to_dict(card)))
+    # Last, since write_atomic also makes the names of all files before it durable.
+    write_atomic(folder / README, readme(card, parameters))
+
+
 def _write(
     folder: Path, weights: Mapping[str, Tensor], card: CheckpointCard, tokenizer_folder: Path
 ) -> None:
@@ -134,9 +156,7 @@ def _write(
         raise OSError(f"{folder / WEIGHTS} was not written: {error}") from error
     sync_file(folder / WEIGHTS)
     card = replace(card, files=files, weights_sha256=sha256_file(folder / WEIGHTS))
-    write_atomic(folder / CARD, _encode(to_dict(card)))
-    # Last, since write_atomic also makes the names of all files before it durable.
-    write_atomic(folder / README, readme(card, sum(w.numel() for w in weights.values())))
+    _write_card(folder, card, sum(w.numel() for w in weights.values()))
 
 
 def _swap(new: Path, folder: Path) -> None:

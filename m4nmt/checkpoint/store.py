@@ -27,10 +27,9 @@ from m4nmt.checkpoint.manifest import (
     CheckpointError,
     describe,
     folder_name,
-    sync_file,
     verify,
 )
-from m4nmt.core.files import fsync_folder, write_atomic
+from m4nmt.core.files import fsync_folder, sync_file, write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_search(parser: argparse.ArgumentParser) -> None:
     """The options of SearchConfig that people change at the command line."""
     parser.add_argument("--beam", type=int, help="hypotheses per sentence; 1 is greedy")
-    parser.add_argument("--n-best", type=int, help="translations per line, at most --beam")
+    parser.add_argument(
+        "--n-best",
+        type=int,
+        help="up to so many different translations per line, each led by the line's number",
+    )
     parser.add_argument("--length-alpha", type=float, help="length penalty exponent")
     parser.add_argument("--sample", action="store_true", help="draw instead of searching")
     parser.add_argument("--temperature", type=float)

@@ -26,22 +26,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Translate standard input; with --n-best each line gives n lines."""
+    """Translate standard input; with --n-best each line gives up to n, led by its number."""
     translator = load_translator(args)
     search = search_from(args, translator.search)
     lines = read_lines(sys.stdin.buffer, "standard input")
+    number = 0
     while chunk := list(islice(lines, _CHUNK)):
         for best in translator.translate(chunk, args.src, args.tgt, search):
+            number += 1
             for translation in best:
-                print(_show(translation, args))
+                print(_show(translation, number, search.n_best, args))
         sys.stdout.flush()
     return 0
 
 
-def _show(translation: Translation, args: argparse.Namespace) -> str:
+def _show(translation: Translation, number: int, n_best: int, args: argparse.Namespace) -> str:
+    """A line of output. Texts hold no tab and no line break, so the fields stay apart."""
     if args.json:
-        return json.dumps(asdict(translation), ensure_ascii=False)
-    return f"{translation.score:.4f}\t{translation.text}" if args.scores else translation.text
+        return json.dumps({"line": number, **asdict(translation)}, ensure_ascii=False)
+    fields = [str(number)] if n_best > 1 else []
+    fields += [f"{translation.score:.4f}"] if args.scores else []
+    return "\t".join([*fields, translation.text])
 
 
 def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:

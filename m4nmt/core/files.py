@@ -29,6 +29,15 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Make the contents of a file that another library wrote durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file so that every reader, and a machine that loses power, sees old or new."""
     path.parent.mkdir(parents=True, exist_ok=True)

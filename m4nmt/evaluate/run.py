@@ -7,12 +7,11 @@ Not its job: how a score is computed (score), or what a report looks like (repor
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from m4nmt.checkpoint.model import load_model, model_folder, save_model
+from m4nmt.checkpoint.model import model_folder, write_scores
 from m4nmt.core.config import ConfigError, from_dict
 from m4nmt.core.files import write_atomic
 from m4nmt.core.progress import progress
@@ -107,9 +106,7 @@ def attach(model: Path, report: Report) -> None:
     scores["decoding"] = decoding(report.search)
     scores["date"] = report.date
     scores["signatures"] = list(report.signatures)
-    loaded = load_model(model)
-    card = replace(loaded.card, scores=dict(scores))
-    save_model(loaded.folder, loaded.weights, card, loaded.folder)
+    write_scores(model, scores)
 
 
 def _scores(

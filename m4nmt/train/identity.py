@@ -40,7 +40,9 @@ HARMLESS = (
     "train.sinks",
     "train.validate_every",
     "train.validate_rows",
+    "train.workers",
 )
+_OVERRIDE = "--accept-changes goes on all the same, and the journal says so"
 _ABSENT = "(not there)"
 
 
@@ -78,39 +80,47 @@ class Identity:
         """Of a verified checkpoint."""
         return cls(**parse_json((checkpoint / NAME).read_text("utf-8"), str(checkpoint / NAME)))
 
-    def check_config(self, config: RunConfig, run: Path) -> list[str]:
-        """The harmless changes, as lines for people.
+    def check_config(self, config: RunConfig, run: Path, accept: bool = False) -> list[str]:
+        """The changes, as lines for people.
+
+        Args:
+            accept: let those pass, too, that make another run of it.
 
         Raises:
             ConfigError: a change that would make another run of it; shows all of them.
         """
         changes = differences(self.config, to_dict(config))
         bad = [path for path in changes if not _harmless(path, config)]
-        if bad:
+        if bad and not accept:
             shown = "\n  ".join(changes[path] for path in bad)
             raise ConfigError(
                 f"{run} was trained with another recipe:\n  {shown}\n"
-                "put these back to go on, or give another run folder to begin anew"
+                f"put these back to go on, or give another run folder to begin anew ({_OVERRIDE})"
             )
         return list(changes.values())
 
-    def check_store(self, store: Store, run: Path) -> None:
-        """Refuse another tokenizer or other data.
+    def check_store(self, store: Store, run: Path, accept: bool = False) -> list[str]:
+        """What is wrong with tokenizer and data, as lines for people: nothing, unless accepted.
 
         Raises:
-            IdentityError: which, with both hashes.
+            IdentityError: another tokenizer or other data, with both hashes.
         """
         pairs = (
             ("tokenizer", self.tokenizer_sha256, store.tokenizer.sha256),
             ("training data", self.data, store.fingerprint),
         )
-        for what, ours, theirs in pairs:
-            if ours != theirs:
-                raise IdentityError(
-                    f"the {what} in {store.out} is not the one {run} was trained with "
-                    f"({theirs[:12]}, not {ours[:12]}); put the old one back, or give another run "
-                    "folder to begin anew"
-                )
+        wrong = [
+            f"the {what} in {store.out} is not the one {run} was trained with "
+            f"({theirs[:12]}, not {ours[:12]})"
+            for what, ours, theirs in pairs
+            if ours != theirs
+        ]
+        if wrong and not accept:
+            raise IdentityError(
+                f"{'; '.join(wrong)}; put the old one back, or give another run folder to begin "
+                f"anew ({_OVERRIDE})"
+            )
+        return wrong
 
     def environment_changes(self, environment: Mapping[str, Any]) -> list[str]:
         """What differs now, as lines: numbers may then differ in their last bits."""

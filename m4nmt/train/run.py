@@ -64,11 +64,15 @@ class Outcome:
     message: str = ""
 
 
-def train(config: RunConfig, run: Path) -> Outcome:
+def train(config: RunConfig, run: Path, accept_changes: bool = False) -> Outcome:
     """Train a recipe in its run folder, or go on with what is there.
 
     Data are prepared if they are not. A run that was killed goes on from its newest good checkpoint
     and ends in the state, bit for bit on a CPU, in which it would have ended.
+
+    Args:
+        accept_changes: go on though recipe, data or tokenizer are no longer those of the folder;
+            every change is logged.
 
     Raises:
         ConfigError: impossible options, or a recipe that is not the one of the folder.
@@ -82,10 +86,10 @@ def train(config: RunConfig, run: Path) -> Outcome:
         found = newest_good(run / "checkpoints")
         journal = Journal(run / "journal.jsonl")
         previous = Identity.read(found.path) if found else None
-        changes = previous.check_config(config, run) if previous else []
+        changes = previous.check_config(config, run, accept_changes) if previous else []
         store = _store(config, run, resumed=found is not None)
         if previous:
-            previous.check_store(store, run)
+            changes += previous.check_store(store, run, accept_changes)
         identity = _describe(config, run, store)
         if previous:
             changes += previous.environment_changes(identity.environment)
@@ -123,6 +127,8 @@ def _announce(journal: Journal, found: Found | None, changes: list[str]) -> None
         return
     journal.write("resumed", found.step, skipped=list(found.skipped), changes=changes)
     log.info("going on from step %d", found.step)
+    for change in changes:
+        log.info("changed: %s", change)
 
 
 def _train(
@@ -186,6 +192,7 @@ def _session(
         config.data,
         rank=engine.data_rank,
         world=engine.data_world,
+        workers=settings.workers,
         run_steps=settings.steps,
     )
     state = State(

@@ -68,6 +68,8 @@ class TrainConfig:
         choose: what becomes the model: the average, the weights of the lowest validation loss, the
             last ones, or whichever of these three has the lowest loss on the dev split.
         sinks: where records go; others through accelerate's trackers by name.
+        workers: processes that read batches ahead; 0 reads ahead in a thread. The batches are the
+            same for any number.
         monitor_every: steps between readings of the monitors; 0 is off.
         seed: of initialisation and dropout.
     """
@@ -85,14 +87,15 @@ class TrainConfig:
     keep: int = 3
     average: int = 5
     average_every: int = 0
+    workers: int = 0
     monitor_every: int = 0
     sinks: tuple[str, ...] = ("jsonl", "tensorboard")
     choose: Literal["lowest", "average", "best", "last"] = "lowest"
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.keep < 1:
-            raise ValueError("need steps >= 1 and keep >= 1")
+        if self.steps < 1 or self.keep < 1 or self.workers < 0:
+            raise ValueError("need steps >= 1, keep >= 1 and workers >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ Small on purpose: a word missed costs a sentence cut in two, a word too many two
 translated as one.
 """
 
+import re
+
 _NAMES_EVERYWHERE = "dr prof mr mrs ms st vs cf ca"
 _NUMBERS_EVERYWHERE = "no nr fig vol p pp tel ed"
 
@@ -72,6 +74,9 @@ bos ces dan deu est eus fao fin gsw hrv hsb hun isl lav lim ltz mkd nno nob nor 
 """
 
 
+_ORDINAL_RANGE = re.compile(r"\d{1,2}(?:\.[-–—/]\d{1,2})*")
+
+
 def _read(table: str, everywhere: str) -> dict[str, frozenset[str]]:
     rows = (line.split(":") for line in table.split("\n") if line)
     return {code: frozenset(f"{words} {everywhere}".split()) for code, words in rows}
@@ -91,5 +96,5 @@ def is_abbreviation(word: str, before_number: bool, language: str) -> bool:
 
 
 def is_ordinal(word: str, language: str) -> bool:
-    """Whether "3." is "third" there."""
-    return word.isdigit() and len(word) <= 2 and language[:3] in ORDINALS
+    """Whether "3." is "third" there; also at the end of a range ("10.-30.", "3./4.")."""
+    return language[:3] in ORDINALS and _ORDINAL_RANGE.fullmatch(word) is not None

@@ -75,3 +75,12 @@ def test_commands_of_the_page_run(page: str, tmp_path: Path) -> None:
     if not script.strip():
         pytest.skip(f"{page} has no command that stands alone")
     run(script, tmp_path, timeout=270)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_commands_that_need_the_quickstart_run_after_it(tmp_path: Path) -> None:
+    scripts = [blocks(page, needs=True) for page in PAGES]
+    assert any("m4nmt serve" in script for script in scripts)
+    run("\n".join(["m4nmt quickstart", *scripts]), tmp_path, timeout=1400)
+    assert (tmp_path / "runs/quickstart/report/index.html").exists()

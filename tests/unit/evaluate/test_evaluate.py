@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from evaluate_runs import Knowing, make_run
 
-from m4nmt.checkpoint.model import load_card, load_model
+from m4nmt.checkpoint.model import README, WEIGHTS, load_card, load_model
 from m4nmt.core.config import ConfigError
 from m4nmt.core.stages import EvaluateConfig
 from m4nmt.data.types import Direction
@@ -81,8 +81,12 @@ def test_groups_of_lines_do_not_change_the_scores(
 
 def test_the_model_knows_its_scores_afterwards(digits: Path, tmp_path: Path) -> None:
     before = load_model(digits)
+    written = (before.folder / WEIGHTS).stat()
     scored(digits, tmp_path, metrics=("bleu", "chrf"), directions=("*-fra_Latn",))
     after = load_model(digits)
+    again = (after.folder / WEIGHTS).stat()
+    assert (again.st_ino, again.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    assert "100.0" in (after.folder / README).read_text()
     assert after.card.scores["eng_Latn-fra_Latn"] == {"bleu": 100.0, "chrf": 100.0}
     assert any("tok:13a" in signature for signature in after.card.scores["signatures"])
     assert after.card.weights_sha256 == before.card.weights_sha256

@@ -12,6 +12,7 @@ import pytest
 import torch
 import train_made
 
+from m4nmt.checkpoint import manifest
 from m4nmt.checkpoint import store as checkpoints
 from m4nmt.checkpoint.load import newest_good
 from m4nmt.checkpoint.model import load_model
@@ -115,6 +116,8 @@ def test_a_changed_recipe_is_refused_with_the_difference(trained: Path, corpus: 
     assert "optim.lr: 0.003 -> 0.01" in str(caught.value)
     assert "optim.eps: 1e-09 -> 1e-08" in str(caught.value)
     assert "train.steps" not in str(caught.value)
+    assert train(changed, trained, accept_changes=True).step == 9
+    assert "optim.lr: 0.003 -> 0.01" in train_made.events(trained, "resumed")[0]["changes"]
 
 
 def test_where_the_schedule_looks_at_it_the_number_of_steps_is_no_detail(
@@ -127,7 +130,7 @@ def test_where_the_schedule_looks_at_it_the_number_of_steps_is_no_detail(
 
 
 def test_harmless_changes_are_taken_and_told(trained: Path, corpus: Path) -> None:
-    config = train_made.config(corpus, steps=6, log_every=5, keep=7)
+    config = train_made.config(corpus, steps=6, log_every=5, keep=7, workers=1)
     config = replace(config, parallel=replace(config.parallel, microbatches=2))
     train(config, trained)
     changes = " ".join(train_made.events(trained, "resumed")[0]["changes"])
@@ -137,15 +140,20 @@ def test_harmless_changes_are_taken_and_told(trained: Path, corpus: Path) -> Non
 
 @pytest.mark.parametrize("what", ["tokenizer", "training data"])
 def test_another_tokenizer_or_other_data_are_refused(
-    trained: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    trained: Path, corpus: Path, what: str
 ) -> None:
     path = next((trained / "checkpoints").glob("step-*6")) / "identity.json"
     data = json.loads(path.read_text())
     data["tokenizer_sha256" if what == "tokenizer" else "data"] = "0" * 64
     path.write_text(json.dumps(data))
-    monkeypatch.setattr("m4nmt.checkpoint.load.verify", lambda *_, **__: None)
+    sealed = path.with_name(manifest.NAME)
+    sealed.unlink()
+    sealed.write_text(manifest.describe(path.parent, 6).encode())
     with pytest.raises(IdentityError, match=f"the {what} in"):
         train(train_made.config(corpus, steps=6), trained)
+    train(train_made.config(corpus, steps=6), trained, accept_changes=True)
+    told = train_made.events(trained, "resumed")[0]["changes"]
+    assert any(f"the {what} in" in change for change in told)
 
 
 def test_a_second_run_on_the_folder_is_refused_at_once(run: Path, corpus: Path) -> None:

@@ -68,6 +68,7 @@ def test_joining_gives_the_text_back(text: str, language: str) -> None:
         ("eng_Latn", ["1. First of all.", "2. Second of all."]),
         ("eng_Latn", ["In the year 1999.", "42 people came."]),
         ("deu_Latn", ["Am 3. Mai kam Hr. Müller z. B. an.", "Das war 1999.", "„Ja!“ sagte er."]),
+        ("deu_Latn", ["Vom 10.-30. April und am 3./4. Mai.", "Um 10-30.", "Dann nicht."]),
         ("deu_Latn", ["Er kam.", "»Ja.«", "»Nein.«", "So war es."]),
         ("fra_Latn", ["M. Dupont est là !", "Vraiment ?", "« Oui. »", "Non."]),
         ("spa_Latn", ["¿Qué tal?", "¡Bien!", "El Sr. Pérez vive en EE. UU. y trabaja."]),
