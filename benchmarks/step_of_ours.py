@@ -30,7 +30,6 @@ from m4nmt.data.settings import (
 from m4nmt.data.store import Store
 from m4nmt.data.types import Batch
 from m4nmt.model.settings import classic
-from m4nmt.model.translation import build
 from m4nmt.optim import schedule
 from m4nmt.optim.settings import AdamW, Constant
 from m4nmt.parallel.apply import parallelize
@@ -62,7 +61,7 @@ class Setup:
         self.store: Store = prepare(self.data, corpus / f"store{batch_tokens}")
         model = replace(MODEL, vocab=self.store.tokenizer.size)
         where = ParallelConfig(precision=precision, device="cpu", threads=threads)
-        self.engine = parallelize(build(model), where, CrossEntropy(0.1), seed=1)
+        self.engine = parallelize(model, where, CrossEntropy(0.1), seed=1)
         optimizer = optim.build(OPTIMISER, self.engine.named_parameters())
         rate = schedule.build(Constant(), OPTIMISER.lr, model.dim, 1)
         guard = Guard(GuardConfig())

@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-ADAPTERS = ("sockeye", "opennmt", "fairseq", "hf", "eole", "joeynmt")
+# peer -> (its environment and adapter, further arguments)
+PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "sockeye": ("sockeye", ()),
+    "opennmt": ("opennmt", ()),
+    "fairseq": ("fairseq", ()),
+    "hf": ("hf", ()),
+    "marian": ("hf", ("--model", "marian")),
+    "eole": ("eole", ()),
+    "joeynmt": ("joeynmt", ()),
+}
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -56,7 +65,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", type=Path, help="folder of environments made by setup.sh")
-    parser.add_argument("--only", nargs="+", default=list(ADAPTERS), help="peers to run")
+    parser.add_argument(
+        "--only", nargs="+", choices=PEERS, default=list(PEERS), help="peers to run"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--updates", type=int, default=40)
@@ -87,14 +98,16 @@ def _rounds(given: argparse.Namespace, corpus: Path) -> dict[str, list[dict[str,
         f"m4nmt {precision}": _ours(given, corpus, "speed", precision) for precision in PRECISIONS
     }
     for name in given.only if given.peers else ():
-        python = given.peers / name / "bin" / "python"
+        adapter, more = PEERS[name]
+        python = given.peers / adapter / "bin" / "python"
         if not python.exists():
             print(f"no environment {python}: {name} is left out", file=sys.stderr)
             continue
         commands[name] = [
             str(python),
-            str(HERE / "peers" / f"{name}.py"),
+            str(HERE / "peers" / f"{adapter}.py"),
             *_common(given, corpus, given.updates),
+            *more,
         ]
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
     for number in range(given.rounds):

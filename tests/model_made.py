@@ -1,5 +1,7 @@
 """Small models and token batches for tests of the model."""
 
+from dataclasses import replace
+
 import torch
 
 from m4nmt.model.flow import PAD, Readout, Tokens, logits
@@ -8,16 +10,21 @@ from m4nmt.model.settings import (
     AttentionConfig,
     DeepNorm,
     DenseConfig,
+    ExpertChoice,
     GatedConfig,
     LayerConfig,
     Learned,
     ModelConfig,
+    MoEConfig,
     Parallel,
     PostNorm,
     PreNorm,
     RelativeBias,
     Rotary,
     Sinusoidal,
+    Switch,
+    Top2,
+    TopK,
     TopLayer,
     Transparent,
 )
@@ -63,6 +70,32 @@ def variants() -> dict[str, ModelConfig]:
     for ties in ("target", "none"):
         made[f"ties-{ties}"] = config(ties=ties)
     made["unscaled"] = config(scale_embedding=False)
+    return made | mixtures()
+
+
+def moe(**changes: object) -> MoEConfig:
+    """A small mixture without randomness; `changes` are fields of MoEConfig."""
+    fields: dict[str, object] = {
+        "experts": 4,
+        "expert": DenseConfig(hidden=24),
+        "router": Top2(random_second=False),
+        **changes,
+    }
+    return MoEConfig(**fields)  # type: ignore[arg-type]
+
+
+def mixtures() -> dict[str, ModelConfig]:
+    """Every router that draws no random numbers, every level."""
+    made = {
+        "moe-top2": config(layer(ffn=moe(z_loss=0.1))),
+        "moe-switch": config(layer(ffn=moe(router=Switch(), expert=GatedConfig(hidden=24)))),
+        "moe-language": config(layer(ffn=moe(level="language"), residual=Parallel())),
+    }
+    ahead = {"choice": moe(router=ExpertChoice()), "sentence": moe(level="sentence")}
+    for name, own in ahead.items():  # in encoders only
+        made[f"moe-{name}"] = replace(config(), encoder=(layer(ffn=own),) * 2)
+    three = layer(ffn=moe(router=TopK(k=3), group=8))
+    made["moe-topk"] = config(three, memory=Transparent(dropout=0.0))
     return made
 
 

@@ -20,11 +20,11 @@ from m4nmt.data.types import Batch
 from m4nmt.model.settings import classic
 from m4nmt.optim.settings import AdamW, Constant
 from m4nmt.parallel.engine import StepLoss
+from m4nmt.parallel.laid import Laid
 from m4nmt.parallel.settings import ParallelConfig
-from m4nmt.parallel.single import Single
 from m4nmt.train.settings import RunConfig, TrainConfig
 
-Step = Callable[[Single, Batch], StepLoss]
+Step = Callable[[Laid, Batch], StepLoss]
 DIGITS = "0123456789"
 SIDES = {
     "eng_Latn": lambda digits: digits,
@@ -95,11 +95,11 @@ def with_train(given: RunConfig, **train: Any) -> RunConfig:
 
 
 def broken(
-    monkeypatch: pytest.MonkeyPatch, change: Callable[[Single, Step, Batch], StepLoss]
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Laid, Step, Batch], StepLoss]
 ) -> None:
     """Put `change` around every step of the engine."""
-    step = Single.step
-    monkeypatch.setattr(Single, "step", lambda self, batch: change(self, step, batch))
+    step = Laid.step
+    monkeypatch.setattr(Laid, "step", lambda self, batch: change(self, step, batch))
 
 
 def records(run: Path, kind: str = "train") -> list[dict[str, Any]]:

@@ -2,27 +2,37 @@
 
 DCP by itself reads `.metadata` with pickle, ignores unexpected keys, casts dtypes without a word
 and checks no hash. Here hashes come first, the metadata goes through an unpickler that knows
-a dozen names, and names, shapes and dtypes must agree both ways. Not its job: writing (`store`).
+a dozen names, and names, shapes and dtypes must agree both ways. Where several processes (ranks)
+train, each hashes a part, all find the same checkpoint, and each reads what its own layout wants,
+whichever layout wrote it. Not its job: writing (`store`).
 """
 
 import io
 import logging
 import pickle
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.checkpoint import state_dict_loader
-from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
-from m4nmt.checkpoint.manifest import CheckpointError, folder_name, verify
-from m4nmt.checkpoint.store import DCP, steps
+from m4nmt.checkpoint import tensors as dcp
+from m4nmt.checkpoint.manifest import (
+    NAME,
+    CheckpointError,
+    LostRanksError,
+    folder_name,
+    read_manifest,
+    verify,
+    wait_for,
+)
+from m4nmt.checkpoint.store import DCP, LINE, TIMEOUT, reason, steps
+from m4nmt.core import ranks
+from m4nmt.core.ranks import LostRankError, RankError, Ranks
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +48,24 @@ class Found(NamedTuple):
 def newest_good(root: Path) -> Found | None:
     """The newest checkpoint whose every file agrees with its manifest; None where there is none.
 
-    Damaged ones are passed over with one log line each.
+    Damaged ones are passed over with one log line each. Where torch.distributed runs, every rank
+    must call this, and all get the same answer.
 
     Raises:
-        CheckpointError: there are checkpoints but none is good; lists what is wrong with each.
+        CheckpointError: there are checkpoints but none is good; lists what is wrong with each. Or a
+            rank does not see what the leader sees.
+        LostRanksError: a rank is gone or hangs.
     """
     bad: list[str] = []
-    for step in reversed(steps(root)):
-        path = root / folder_name(step)
-        try:
-            verify(path)
-        except CheckpointError as reason:
-            bad.append(f"{path}: {reason}")
+    with _together(root):
+        world = ranks.shared(LINE, TIMEOUT)
+        for step in world.led(lambda: steps(root)[::-1]):
+            path = root / folder_name(step)
+            wrong = _damage(world, path)
+            if not wrong:
+                return Found(path, step, tuple(bad))
+            bad.append(f"{path}: {wrong}")
             log.warning("skipping the damaged checkpoint %s", bad[-1])
-        else:
-            return Found(path, step, tuple(bad))
     if bad:
         raise CheckpointError("no checkpoint can be read:\n  " + "\n  ".join(bad))
     return None
@@ -61,42 +74,84 @@ def newest_good(root: Path) -> Found | None:
 def restore(path: Path, tensors: dict[str, Any]) -> dict[str, bytes]:
     """Read a checkpoint into `tensors` in place.
 
+    Where torch.distributed runs, every rank must call this, with tensors or DTensors of its own
+    layout and of its own stage of a pipeline: together the ranks must want all that was saved.
+
     Returns:
         The blobs that were saved beside them.
 
     Raises:
         CheckpointError: a file is damaged, or names, shapes or dtypes differ (all are listed).
+        LostRanksError: a rank is gone or hangs.
     """
+    with _together(path):
+        world = ranks.shared(LINE, TIMEOUT)
+        wrong = _damage(world, path)
+        try:
+            if wrong:
+                raise CheckpointError(wrong)
+            data, blobs = world.led(lambda: _small_files(path), reason)
+            metadata = _metadata(data)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
+        _agree(world, path, metadata, tensors)
+        world.agree(lambda: dcp.read(path / DCP, metadata, tensors), reason)
+    return blobs
+
+
+@contextmanager
+def _together(path: Path) -> Iterator[None]:
+    """Turn what other ranks reported into one message."""
     try:
-        manifest = verify(path)
-        metadata = _read_metadata(path / DCP / ".metadata")
-    except CheckpointError as reason:
-        raise CheckpointError(f"{path} cannot be read: {reason}") from reason
-    _agree(path, metadata, tensors)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        state_dict_loader.load(
-            dict(tensors),
-            storage_reader=_Reader(path / DCP),
-            no_dist=not (dist.is_available() and dist.is_initialized()),
-        )
-    blobs = [name for name in manifest.files if "/" not in name]
-    return {name: (path / name).read_bytes() for name in blobs}
+        yield
+    except LostRankError as error:
+        raise LostRanksError(f"{path} was not read: {error}") from error
+    except RankError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def _agree(path: Path, metadata: Metadata, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse any difference between what was saved and what is wanted."""
+def _damage(world: Ranks, path: Path) -> str:
+    """What is wrong with a checkpoint, the same answer on every rank; empty: nothing."""
+
+    def of_manifest() -> str:
+        return _complaint(lambda: read_manifest(path))
+
+    def of_part() -> str:
+        wait_for(path / NAME)
+        return _complaint(lambda: verify(path, part=world.rank, parts=world.size))
+
+    return world.led(of_manifest) or next(filter(None, world.agree(of_part, reason)), "")
+
+
+def _complaint(job: Callable[[], object]) -> str:
+    try:
+        job()
+    except CheckpointError as error:
+        return str(error)
+    return ""
+
+
+def _small_files(path: Path) -> tuple[bytes, dict[str, bytes]]:
+    """Metadata and blobs, which the leader reads for all."""
+    names = [name for name in read_manifest(path).files if "/" not in name]
+    return (path / DCP / ".metadata").read_bytes(), {n: (path / n).read_bytes() for n in names}
+
+
+def _agree(world: Ranks, path: Path, metadata: Metadata, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse any difference between what was saved and what is wanted by all ranks together."""
     saved = metadata.state_dict_metadata
-    wrong = [f"missing in the checkpoint: {name}" for name in sorted(tensors.keys() - saved.keys())]
-    wrong += [f"only in the checkpoint: {name}" for name in sorted(saved.keys() - tensors.keys())]
-    for name in sorted(saved.keys() & tensors.keys()):
+    missing = [f"missing in the checkpoint: {name}" for name in tensors.keys() - saved.keys()]
+    differing = []
+    for name in saved.keys() & tensors.keys():
         entry, tensor = saved[name], tensors[name]
         if not isinstance(entry, TensorStorageMetadata):
-            wrong.append(f"{name}: not a tensor in the checkpoint")
+            differing.append(f"{name}: not a tensor in the checkpoint")
             continue
         ours, theirs = (tensor.dtype, tensor.shape), (entry.properties.dtype, entry.size)
         if ours != theirs:
-            wrong.append(f"{name}: saved as {_show(*theirs)}, wanted as {_show(*ours)}")
+            differing.append(f"{name}: saved as {_show(*theirs)}, wanted as {_show(*ours)}")
+    answers = world.collected((list(tensors), missing, differing))
+    wrong = world.led(lambda: _differences(set(saved), answers))
     if wrong:
         more = [f"... and {len(wrong) - 20} more"] if len(wrong) > 20 else []
         raise CheckpointError(
@@ -104,21 +159,25 @@ def _agree(path: Path, metadata: Metadata, tensors: Mapping[str, Tensor]) -> Non
         )
 
 
+def _differences(
+    saved: set[str], answers: list[tuple[list[str], list[str], list[str]]]
+) -> list[str]:
+    """Lines of all ranks, and what no rank wants."""
+    unwanted = saved.difference(*(names for names, _, _ in answers))
+    lines = {line for _, missing, _ in answers for line in missing}
+    others = {line for _, _, differing in answers for line in differing}
+    only = [f"only in the checkpoint: {name}" for name in sorted(unwanted)]
+    return [*sorted(lines), *only, *sorted(others)]
+
+
 def _show(dtype: torch.dtype, shape: torch.Size) -> str:
     return f"{str(dtype).removeprefix('torch.')} {list(shape)}"
 
 
-class _Reader(FileSystemReader):
-    """DCP's reader with the safe unpickler."""
-
-    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        return _read_metadata(Path(self.path) / ".metadata")
-
-
-def _read_metadata(path: Path) -> Metadata:
-    metadata = _SafeUnpickler(io.BytesIO(path.read_bytes())).load()
+def _metadata(data: bytes) -> Metadata:
+    metadata = _SafeUnpickler(io.BytesIO(data)).load()
     if not isinstance(metadata, Metadata):
-        raise CheckpointError(f"{path.name}: holds no metadata of torch.distributed.checkpoint")
+        raise CheckpointError(".metadata: holds no metadata of torch.distributed.checkpoint")
     return metadata
 
 

@@ -6,6 +6,8 @@ checkpoint is read before its manifest agrees.
 
 import json
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +16,16 @@ from m4nmt.core.files import sha256_file
 
 NAME = "manifest.json"
 FORMAT = 1
+VISIBLE_SECONDS = 60.0  # network file systems show a new name to other machines after a while
+_RETRY_SECONDS = 0.1
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written or may not be read; says what, where, and what stands."""
+
+
+class LostRanksError(CheckpointError):
+    """The ranks of the run can no longer agree, as one is gone or hangs: restart them all."""
 
 
 class Manifest(NamedTuple):
@@ -43,13 +51,25 @@ def folder_name(step: int) -> str:
     return f"step-{step:010d}"
 
 
-def describe(folder: Path, step: int) -> Manifest:
-    """Hash every file below a folder."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    return Manifest(
-        step,
-        {p.relative_to(folder).as_posix(): (p.stat().st_size, sha256_file(p)) for p in paths},
-    )
+def entry(path: Path) -> tuple[int, str]:
+    """Size and sha256 of a file."""
+    return path.stat().st_size, sha256_file(path)
+
+
+def describe(
+    folder: Path, step: int, known: Mapping[str, tuple[int, str]] | None = None
+) -> Manifest:
+    """Hash every file below a folder.
+
+    Args:
+        known: entries that need no hashing here.
+    """
+    files = dict(known or {})
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name not in files:
+            files[name] = entry(path)
+    return Manifest(step, files)
 
 
 def decode(text: str) -> Manifest:
@@ -69,14 +89,11 @@ def decode(text: str) -> Manifest:
     return manifest
 
 
-def verify(folder: Path, *, from_disk: bool = False) -> Manifest:
-    """Check every file of a checkpoint against its manifest.
-
-    Args:
-        from_disk: drop the files from the page cache first, to read what the disk really holds.
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a checkpoint, which belongs to its folder.
 
     Raises:
-        CheckpointError: names the first file that is wrong and how.
+        CheckpointError: says what is wrong with it.
     """
     try:
         manifest = decode((folder / NAME).read_bytes().decode("utf-8"))
@@ -86,21 +103,52 @@ def verify(folder: Path, *, from_disk: bool = False) -> Manifest:
         raise CheckpointError(f"{NAME}: {error}") from error
     if folder_name(manifest.step) != folder.name:
         raise CheckpointError(f"{NAME}: it is of step {manifest.step}, not of {folder.name}")
-    for name, (size, _) in manifest.files.items():
-        path = folder / name
+    return manifest
+
+
+def verify(folder: Path, *, from_disk: bool = False, part: int = 0, parts: int = 1) -> Manifest:
+    """Check every file of a checkpoint against its manifest.
+
+    Args:
+        from_disk: drop the files from the page cache first, to read what the disk really holds.
+        part: which of `parts` equal parts to check, where others check the rest.
+
+    Raises:
+        CheckpointError: names the first file that is wrong and how.
+    """
+    manifest = read_manifest(folder)
+    names = list(manifest.files)[part::parts]
+    for name in names:
+        path, (size, _) = folder / name, manifest.files[name]
         if not path.is_file():
             raise CheckpointError(f"{name}: missing")
         if path.stat().st_size != size:
             raise CheckpointError(f"{name}: {path.stat().st_size} bytes, {size} were written")
-    for name, (_, digest) in manifest.files.items():
+    for name in names:
         try:
             if from_disk:
                 _forget(folder / name)
-            if sha256_file(folder / name) != digest:
+            if sha256_file(folder / name) != manifest.files[name][1]:
                 raise CheckpointError(f"{name}: sha256 differs from the manifest")
         except OSError as error:
             raise CheckpointError(f"{name}: {error.strerror}") from error
     return manifest
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a path that another machine has made shows here, too.
+
+    Raises:
+        CheckpointError: it does not within `VISIBLE_SECONDS`.
+    """
+    until = time.monotonic() + VISIBLE_SECONDS
+    while not path.exists():
+        if time.monotonic() > until:
+            raise CheckpointError(
+                f"does not see {path} after {VISIBLE_SECONDS:.0f} s; the folder of a run must be "
+                "on a file system that all machines share"
+            )
+        time.sleep(_RETRY_SECONDS)
 
 
 def _forget(path: Path) -> None:

@@ -26,6 +26,7 @@ VERBS = (
     "evaluate",
     "report",
     "serve",
+    "plan",
     "average",
     "recipes",
     "languages",

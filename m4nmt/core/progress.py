@@ -52,7 +52,8 @@ class _Plain:
         if now - self._last >= _PLAIN_EVERY or self._done == self._total:
             self._last = now
             of = f"/{self._total}" if self._total is not None else ""
-            print(f"{self._label} {self._done}{of} {self._note}".rstrip(), file=sys.stderr)
+            if not console.quiet:
+                print(f"{self._label} {self._done}{of} {self._note}".rstrip(), file=sys.stderr)
 
 
 @contextmanager

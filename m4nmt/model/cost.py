@@ -9,8 +9,11 @@ from torch import nn
 
 from m4nmt.model.attention import Attention
 from m4nmt.model.embedding import Head
+from m4nmt.model.experts import Stack
 from m4nmt.model.layers import DecoderLayer
 from m4nmt.model.linear import Linear
+from m4nmt.model.moe import MoE
+from m4nmt.model.routers import Gate
 from m4nmt.model.settings import ModelConfig
 from m4nmt.model.translation import build, segment_names
 
@@ -18,6 +21,18 @@ from m4nmt.model.translation import build, segment_names
 def parameters(config: ModelConfig) -> int:
     """Parameters of the whole model, a tied table once."""
     return sum(p.numel() for p in build(config).parameters())
+
+
+def active_parameters(config: ModelConfig) -> int:
+    """Parameters that work on a token: of the experts only those that it is given to (on average,
+    where none is dropped), of everything else all."""
+    model = build(config)
+    total = float(sum(p.numel() for p in model.parameters()))
+    for mixture in model.modules():
+        if isinstance(mixture, MoE):
+            idle = 1 - mixture.config.choices / mixture.config.experts
+            total -= idle * sum(p.numel() for p in mixture.experts.parameters())
+    return round(total)
 
 
 def by_segment(config: ModelConfig) -> dict[str, int]:
@@ -46,7 +61,7 @@ def flops_per_token(config: ModelConfig, source_length: int, target_length: int)
     A training step takes three times as many: the backward pass has two products for each of the
     forward's. Counted as PaLM counts model FLOPs (arXiv:2204.02311, appendix B): attention over
     whole rows, though half of the causal one is masked; no embeddings, norms, activations; nothing
-    that rematerialisation does again.
+    that rematerialisation does again; no choice dropped.
     """
     source = target = 0.0
     for segment in build(config).children():
@@ -69,8 +84,17 @@ def flops_per_token(config: ModelConfig, source_length: int, target_length: int)
 
 
 def _linear(module: nn.Module) -> float:
-    """Operations of the linear maps inside for one token."""
-    return 2.0 * sum(m.weight.numel() for m in module.modules() if isinstance(m, Linear))
+    """Operations of the linear maps inside for one token; of a mixture those of its gates and of
+    the experts that a token is given to."""
+    total = 2.0 * sum(m.weight.numel() for m in module.modules() if isinstance(m, Linear))
+    return total + sum(_mixture(m) for m in module.modules() if isinstance(m, MoE))
+
+
+def _mixture(mixture: MoE) -> float:
+    config = mixture.config
+    one = sum(m.weight[0].numel() for m in mixture.experts.modules() if isinstance(m, Stack))
+    gates = sum(m.weight.numel() for m in mixture.router.modules() if isinstance(m, Gate))
+    return 2.0 * (config.choices * one + (gates if config.level == "token" else 0))
 
 
 def _products(attention: Attention, keys: int) -> float:

@@ -1,4 +1,4 @@
-"""Feed-forward parts.
+"""Feed-forward parts. Not its job: mixtures of them (moe).
 
 Shape letters: B rows, L length, D width, F hidden.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from m4nmt.model.dropout import Dropout
 from m4nmt.model.linear import Linear
-from m4nmt.model.settings import DenseConfig, FeedForward, GatedConfig
+from m4nmt.model.settings import DenseConfig, GatedConfig
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -51,7 +51,7 @@ class Gated(nn.Module):
         return out
 
 
-def build(config: FeedForward, dim: int, dropout: float, gain: float) -> nn.Module:
+def build(config: DenseConfig | GatedConfig, dim: int, dropout: float, gain: float) -> nn.Module:
     """The part that `config` describes; `gain` scales the first weights."""
     if isinstance(config, DenseConfig):
         return Dense(dim, config, dropout, gain)

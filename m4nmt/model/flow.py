@@ -82,6 +82,10 @@ class Projection(Protocol):
 Readout = Callable[[Tensor, Projection], Tensor]
 
 
+def unnoticed(segment: str) -> None:
+    """Nobody wants to know which segment comes next."""
+
+
 def logits(x_BTD: Tensor, project: Projection) -> Tensor:
     """The readout of inference: all logits [B,T,V]."""
     return project(x_BTD)
@@ -94,6 +98,7 @@ class Tokens:
     Attributes:
         src_BS: source ids, right-padded with PAD.
         tgt_BT: decoder input ids, right-padded with PAD.
+        enter: told the name of each segment before it runs (an engine seeds its dropout there).
         beams: rows of tgt per row of src (1 in training); row b*beams+i belongs to source b.
         src_mask_B11S: True where a source token may be attended to.
     """
@@ -103,6 +108,7 @@ class Tokens:
     beams: int = 1
     store: Store = field(default_factory=PassThrough)
     readout: Readout = logits
+    enter: Callable[[str], None] = unnoticed
     src_mask_B11S: Tensor = field(init=False)
 
     def __post_init__(self) -> None:

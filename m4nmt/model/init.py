@@ -4,7 +4,8 @@ A module that owns parameters says in `rules` how each begins; this file draws t
 choosing gains (each component does that) and knowing about devices beyond a final copy.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 # Fills a CPU fp32 tensor in place from a generator.
 Rule = Callable[[Tensor, torch.Generator], None]
+
+
+@dataclass(frozen=True)
+class Each:
+    """A rule for every item of the first dimension, each from its own stream of random numbers, so
+    that some of them can be drawn without the others."""
+
+    rule: Rule
 
 
 def zeros(value: Tensor, generator: torch.Generator) -> None:
@@ -49,9 +58,32 @@ def normal(std: float) -> Rule:
 
 
 class Ruled(nn.Module):
-    """A module that owns parameters and says how each of them begins."""
+    """A module that owns parameters and says how each of them begins.
 
-    rules: Mapping[str, Rule]
+    Attributes:
+        first: number of the first item here, where parameters with an `Each` hold some items only.
+    """
+
+    rules: Mapping[str, Rule | Each]
+    first: int = 0
+
+
+def first_value(
+    rule: Rule | Each, shape: Sequence[int], seed: int, name: str, first: int = 0
+) -> Tensor:
+    """The first value of the parameter called `name`, CPU fp32.
+
+    Args:
+        shape: of what is drawn; of an `Each`, the items from number `first` on.
+        name: canonical.
+    """
+    value = torch.empty(tuple(shape), dtype=torch.float32)
+    if isinstance(rule, Each):
+        for i, item in enumerate(value, first):
+            rule.rule(item, torch_generator(seed, "init", name, i))
+    else:
+        rule(value, torch_generator(seed, "init", name))
+    return value
 
 
 def _owned(model: nn.Module) -> Iterator[tuple[str, Ruled, str]]:
@@ -73,9 +105,8 @@ def draw(model: "TranslationModel", seed: int) -> Iterator[tuple[str, Tensor]]:
         canonical = model.canonical(name)
         if canonical not in seen:
             seen.add(canonical)
-            value = torch.empty(module._parameters[key].shape, dtype=torch.float32)  # type: ignore[union-attr]
-            module.rules[key](value, torch_generator(seed, "init", canonical))
-            yield canonical, value
+            shape = module._parameters[key].shape  # type: ignore[union-attr]
+            yield canonical, first_value(module.rules[key], shape, seed, canonical, module.first)
 
 
 @torch.no_grad()

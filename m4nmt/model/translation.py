@@ -48,7 +48,8 @@ class TranslationModel(nn.Module):
     def forward(self, tokens: Tokens, stream: Flow | None = None) -> Flow:
         """Run the segments in order; `stream` is what the segment before the first one gave."""
         stream = flow.start(tokens.src_BS) if stream is None else stream
-        for segment in self.children():
+        for name, segment in self.named_children():
+            tokens.enter(name)
             stream = segment(stream, tokens)
         return stream
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-UNDECAYED = (".table", ".memory.weight")
+UNDECAYED = (".table", ".memory.weight", ".bias")  # biases of experts are stacked
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:

@@ -1,38 +1,96 @@
-"""From a model on meta to an Engine: where it lives, in which precision, in how many pieces.
+"""From a config of a model to an Engine: cut -> experts -> tensor -> remat -> compile -> shard ->
+materialise. The one page on which a model meets its devices.
 
-Not its job: what is computed (the model), what is minimised (the injected loss).
+Not its job: what is computed (the model), what is minimised (the injected loss), starting processes
+(world).
 """
 
 import torch
 
-from m4nmt.model.init import materialise
-from m4nmt.model.translation import TranslationModel
+from m4nmt.model.init import draw
+from m4nmt.model.settings import ModelConfig
+from m4nmt.model.translation import TranslationModel, build
+from m4nmt.parallel import weights
+from m4nmt.parallel.check import check
+from m4nmt.parallel.cut import stage_names
 from m4nmt.parallel.engine import Engine, Loss
+from m4nmt.parallel.experts import spread_experts
+from m4nmt.parallel.laid import Laid
+from m4nmt.parallel.mesh import Mesh
+from m4nmt.parallel.remat import remat
+from m4nmt.parallel.run import Pipelined, Runner, Whole
 from m4nmt.parallel.settings import ParallelConfig
-from m4nmt.parallel.single import Single
+from m4nmt.parallel.shard import shard
+from m4nmt.parallel.stage import Stage, Step
+from m4nmt.parallel.tensor import split_tensors
+from m4nmt.parallel.tied import Tied
+from m4nmt.parallel.world import World
+
+TYPICAL = (64, 32, 32)  # rows and lengths for which stages are balanced
 
 
-def parallelize(model: TranslationModel, config: ParallelConfig, loss: Loss, seed: int) -> Engine:
-    """Lay a model on `meta` over the devices that `config` names, with its first values.
+def parallelize(
+    model: ModelConfig,
+    config: ParallelConfig,
+    loss: Loss,
+    seed: int,
+    world: World | None = None,
+    shape: tuple[int, int, int] = TYPICAL,
+) -> Engine:
+    """Lay a model over the devices of the world, with its first values.
 
     Args:
         seed: of the run; first values and dropout follow from it.
+        shape: (rows, source length, target length) of the micro-batch that stages are balanced for.
 
     Raises:
-        ValueError: a device is asked for that is not there.
+        ValueError: a device that is not there, or a layout that makes no sense for this model.
     """
+    world = world or World()
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
-    materialise(model, device, seed)
-    if config.compile:
-        for name in model.names:
-            model.get_submodule(name).compile()  # in place; equal layers share one graph
-    return Single(model, config, loss, seed, device)
+    device = choose_device(config.device, world)
+    layout = config.layout(world.size)
+    check(model, config, layout)
+    mesh = Mesh(layout, device)
+    names = stage_names(model, config, shape)
+    step = Step(seed)
+    stages, gathered = {}, []
+    for number in range(mesh.place.pipeline, config.stages, layout.pipeline):
+        part = build(model, names[number])
+        spread_experts(part, mesh)
+        split_tensors(part, mesh)
+        remat(part, config.remat)
+        if config.compile:
+            for name in part.names:
+                part.get_submodule(name).compile()  # in place; equal layers share one graph
+        following = names[number + 1][0] if number + 1 < len(names) else ""
+        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        stages[number] = Stage(part, following, loss, step, dtype)
+        gathered += shard(stages[number], config, mesh)
+        materialise(stages[number], device, seed, config.offload)
+    runner: Runner
+    if config.stages == 1:
+        runner = Whole(stages[0], gathered, config.zero)
+    else:
+        runner = Pipelined(stages, [stage[0] for stage in names], config, mesh, device)
+    tied = Tied(model, list(stages.values()), names, mesh)
+    return Laid(list(stages.values()), runner, tied, mesh, config, device)
 
 
-def choose_device(wish: str) -> torch.device:
-    """The device behind "auto", "cpu" or "cuda".
+@torch.no_grad()
+def materialise(stage: Stage, device: torch.device, seed: int, offload: bool) -> None:
+    """Give a stage on meta its memory and its first values, which depend on (seed, name) alone."""
+    part: TranslationModel = stage.part
+    stage.to_empty(device="cpu" if offload else device)
+    part.tie()
+    places = part.canonical_parameters()
+    for name, value in draw(part, seed):
+        weights.assign(places[name], value)
+
+
+def choose_device(wish: str, world: World | None = None) -> torch.device:
+    """The device behind "auto", "cpu" or "cuda", for this process.
 
     Raises:
         ValueError: "cuda" where torch sees no CUDA device.
@@ -44,4 +102,6 @@ def choose_device(wish: str) -> torch.device:
         )
     if wish == "auto":
         wish = "cuda" if torch.cuda.is_available() else "cpu"
+    if wish == "cuda" and world is not None and world.size > 1:
+        return torch.device("cuda", world.local_rank)
     return torch.device(wish)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from m4nmt.data.types import Batch
 from m4nmt.model.flow import Projection
+from m4nmt.model.routing import Summary
 
 
 class Loss(Protocol):
@@ -21,22 +22,45 @@ class Loss(Protocol):
         """(objective summed over target tokens, a scalar; detached -log p summed by row [B])."""
 
 
+class Rows(NamedTuple):
+    """What is known of each row of a global batch; CPU tensors [B], equal on every rank.
+
+    Attributes:
+        nll_B: plain -log p summed over the row's target tokens, fp64.
+        target_B, source_B: real tokens.
+        direction_B: index of the row's direction; -1 for a row of padding.
+    """
+
+    nll_B: Tensor
+    target_B: Tensor
+    source_B: Tensor
+    direction_B: Tensor
+
+
 class StepLoss(NamedTuple):
-    """Of one global batch, equal on every rank, on the engine's device.
+    """Of one global batch, equal on every rank.
 
     Attributes:
         loss: what was minimised: sum / global target tokens, auxiliary loss included; a scalar.
-        nll_B: each row's plain -log p summed over its target tokens.
-        finite: whether the loss was finite here, before any reduction.
+        rows: of the global batch.
+        suspects: ranks on which the loss was not finite, before any reduction.
     """
 
     loss: Tensor
-    nll_B: Tensor
-    finite: bool
+    rows: Rows
+    suspects: tuple[int, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss was finite on every rank."""
+        return not self.suspects
 
 
 class Engine(Protocol):
-    """A model laid over devices. `step` leaves gradients of the mean loss in the parameters."""
+    """A model laid over devices. `step` leaves gradients of the mean loss in the parameters.
+
+    Every rank calls every method, in the same order, unless a method says otherwise.
+    """
 
     device: torch.device
     data_rank: int
@@ -54,14 +78,28 @@ class Engine(Protocol):
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Local parameters by their names in the whole model; a tied table once."""
 
-    def grad_norm(self) -> Tensor:
-        """Global L2 norm of all gradients, a scalar."""
+    def norms(self, tensors: Mapping[str, Tensor]) -> dict[str, float]:
+        """L2 norms of tensors laid like the parameters of their names, of the whole model.
 
-    def scale_grads(self, factor: float | Tensor) -> None:
-        """Multiply all gradients in place."""
+        Args:
+            tensors: by the names of `named_parameters`; some or all of them.
+        """
+
+    def grad_norms(self) -> dict[str, float]:
+        """L2 norm of the gradient of every parameter of the whole model."""
+
+    def scale_grads(self, factors: float | Mapping[str, float]) -> None:
+        """Multiply gradients in place, all alike or each by its own factor. Local."""
+
+    def updated(self) -> None:
+        """To be told after weights were changed in place (an update, a restored checkpoint)."""
+
+    def watched(self) -> AbstractContextManager[dict[str, Summary]]:
+        """Note what routers do in the steps of the block; after it: by mixture, of all ranks."""
 
     def full_weights(self) -> dict[str, Tensor]:
-        """All weights on the CPU, whole and fp32, a tied table once, for a model folder."""
+        """All weights on the leader's CPU, whole and fp32, a tied table once, for a model folder;
+        nothing on the other ranks."""
 
     def replaced_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[None]:
-        """Use other weights (an average, say) inside the with-block."""
+        """Use other whole weights (an average, say), given on every rank, inside the block."""

@@ -1,16 +1,19 @@
 """How gradients are bounded before the update. Each class is built from the config of its name."""
 
-from collections.abc import Callable
-
-import torch
-from torch import Tensor
+import math
+from collections.abc import Callable, Mapping
 
 from m4nmt.parallel.engine import Engine
 from m4nmt.train import settings
 
-# (engine with gradients, their global norm) -> gradients changed in place
-Clip = Callable[[Engine, Tensor], None]
+# (engine with gradients, norm of each parameter's) -> gradients changed in place
+Clip = Callable[[Engine, Mapping[str, float]], None]
 TINY = 1e-6
+
+
+def total(norms: Mapping[str, float]) -> float:
+    """L2 norm of all gradients together."""
+    return math.sqrt(math.fsum(norm * norm for norm in norms.values()))
 
 
 def build(config: settings.Clip) -> Clip:
@@ -24,7 +27,7 @@ def build(config: settings.Clip) -> Clip:
             return nothing
 
 
-def nothing(engine: Engine, norm: Tensor) -> None:
+def nothing(engine: Engine, norms: Mapping[str, float]) -> None:
     """Leave gradients as they come."""
 
 
@@ -34,8 +37,8 @@ class Global:
     def __init__(self, norm: float) -> None:
         self.norm = norm
 
-    def __call__(self, engine: Engine, norm: Tensor) -> None:
-        factor = self.norm / (float(norm) + TINY)
+    def __call__(self, engine: Engine, norms: Mapping[str, float]) -> None:
+        factor = self.norm / (total(norms) + TINY)
         if factor < 1:
             engine.scale_grads(factor)
 
@@ -47,7 +50,5 @@ class PerParameter:
     def __init__(self, norm: float) -> None:
         self.norm = norm
 
-    def __call__(self, engine: Engine, norm: Tensor) -> None:
-        grads = [p.grad for _, p in engine.named_parameters() if p.grad is not None]
-        factors = [(self.norm / (n + TINY)).clamp(max=1.0) for n in torch._foreach_norm(grads)]
-        torch._foreach_mul_(grads, factors)
+    def __call__(self, engine: Engine, norms: Mapping[str, float]) -> None:
+        engine.scale_grads({n: min(1.0, self.norm / (found + TINY)) for n, found in norms.items()})

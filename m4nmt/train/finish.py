@@ -4,6 +4,8 @@ Not its job: the format of the folder (checkpoint.model).
 """
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +14,15 @@ from torch import Tensor
 from m4nmt.checkpoint.average import average
 from m4nmt.checkpoint.card import CheckpointCard
 from m4nmt.checkpoint.model import CARD, load_model, save_model
+from m4nmt.core import ranks
 from m4nmt.core.config import config_hash
 from m4nmt.data.store import Store
 from m4nmt.train.environment import code_name
 from m4nmt.train.journal import Journal
-from m4nmt.train.session import Session
+from m4nmt.train.session import LONG, Session
 
 Weights = dict[str, Tensor]
+Load = Callable[[], Weights]
 
 
 class Candidate(NamedTuple):
@@ -26,12 +30,13 @@ class Candidate(NamedTuple):
 
     Attributes:
         step: the newest training step in them.
+        load: reads them on this rank; None for the present weights.
         dev_loss: on the dev split, where measured.
     """
 
     name: str
     step: int
-    weights: Weights
+    load: Load | None = None
     dev_loss: float | None = None
 
 
@@ -48,8 +53,16 @@ class Writer:
         self.config = config
         self.store = store
 
-    def write(self, folder: Path, weights: Weights, step: int) -> None:
-        """See `checkpoint.model.save_model`."""
+    def write(self, folder: Path, load: Load, step: int) -> None:
+        """See `checkpoint.model.save_model`. The leader writes; every rank calls.
+
+        Args:
+            load: gives the weights; called on every rank, used on the leader.
+        """
+        weights = load()
+        ranks.led(lambda: self._write(folder, weights, step))
+
+    def _write(self, folder: Path, weights: Weights, step: int) -> None:
         store = self.store
         card = CheckpointCard(
             name=self.name,
@@ -79,6 +92,7 @@ def final_model(session: Session, writer: Writer, choose: str, compare: bool) ->
     Raises:
         OSError: the disk's fault; an older model folder stands.
     """
+    session.alive(LONG)
     candidates = _candidates(session)
     if compare:
         candidates = [_measured(session, candidate) for candidate in candidates]
@@ -88,7 +102,9 @@ def final_model(session: Session, writer: Writer, choose: str, compare: bool) ->
         by_name["lowest"] = min(measured, key=lambda c: c.dev_loss or 0.0)
     chosen = by_name.get(choose, by_name["last"])
     folder = session.folder / "model"
-    writer.write(folder, chosen.weights, chosen.step)
+    engine = session.state.trainer.engine
+    session.alive(LONG)
+    writer.write(folder, chosen.load or engine.full_weights, chosen.step)
     session.journal.write(
         "model",
         session.state.step,
@@ -109,17 +125,19 @@ def is_final(journal: Journal, step: int, choose: str, folder: Path) -> bool:
 
 def _candidates(session: Session) -> list[Candidate]:
     state = session.state
-    found = [Candidate("last", state.step, state.trainer.engine.full_weights())]
+    found = [Candidate("last", state.step)]
     newest = state.snapshots.newest()
     if len(newest) > 1:
-        found.append(Candidate("average", int(newest[-1].name[5:]), average(newest)))
+        found.append(Candidate("average", int(newest[-1].name[5:]), lambda: average(newest)))
     best = state.stopping.best_step
-    if best and state.snapshots.folder(best).exists():
-        found.append(Candidate("best", best, load_model(state.snapshots.folder(best)).weights))
+    folder = state.snapshots.folder(best)
+    if best and ranks.told(folder.exists()):
+        found.append(Candidate("best", best, lambda: load_model(folder).weights))
     return found
 
 
 def _measured(session: Session, candidate: Candidate) -> Candidate:
-    with session.state.trainer.engine.replaced_weights(candidate.weights):
+    engine = session.state.trainer.engine
+    with engine.replaced_weights(candidate.load()) if candidate.load else nullcontext():
         found = session.validation()
     return candidate._replace(dev_loss=found["loss"]) if found else candidate

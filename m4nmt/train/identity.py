@@ -37,6 +37,7 @@ HARMLESS = (
     "train.log_every",
     "train.monitor_every",
     "train.save_every",
+    "train.save_in_background",
     "train.sinks",
     "train.validate_every",
     "train.validate_rows",

@@ -3,17 +3,15 @@
 The sums are part of the training state, so that a resumed run writes the lines of an unkilled one.
 Not its job: where lines go (records), clocks (the caller passes seconds).
 
-Shape letters: B rows, T target length.
+Shape letters: B rows.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from m4nmt.data.types import Batch
-from m4nmt.model.flow import PAD
+from m4nmt.parallel.engine import Rows
 
 
 class Interval:
@@ -38,26 +36,29 @@ class Interval:
         self._band_tokens = [0] * len(self.names)
 
     def add(
-        self, batch: Batch, loss: float, nll_B: Tensor, norm: float, accepted: bool
+        self, rows: Rows, lengths: int, loss: float, norm: float, accepted: bool
     ) -> tuple[int, int]:
         """Take in a step; a refused one is counted, and its loss and norm are left out.
+
+        Args:
+            rows: of the global batch.
+            lengths: padded source and target length together.
 
         Returns:
             Real (source, target) tokens of the batch.
         """
-        tokens_B = (batch.out_BT != PAD).sum(1).cpu()
-        target, source = int(tokens_B.sum()), int((batch.src_BS != PAD).sum())
+        target, source = int(rows.target_B.sum()), int(rows.source_B.sum())
         self._counts["steps"] += 1
         self._counts["target"] += target
         self._counts["source"] += source
-        self._counts["cells"] += batch.out_BT.numel() + batch.src_BS.numel()
+        self._counts["cells"] += len(rows.nll_B) * lengths
         if not accepted:
             self._counts["refused"] += 1
             return source, target
-        band_B = self._band_of[batch.direction_B.cpu()]
+        band_B = self._band_of[rows.direction_B]
         slots = len(self.names) + 1
-        nll = torch.bincount(band_B, nll_B.double().cpu(), slots).tolist()
-        tokens = torch.bincount(band_B, tokens_B, slots).long().tolist()
+        nll = torch.bincount(band_B, rows.nll_B, slots).tolist()
+        tokens = torch.bincount(band_B, rows.target_B, slots).long().tolist()
         for i in range(len(self.names)):
             self._band_nll[i] += nll[i]
             self._band_tokens[i] += tokens[i]

@@ -16,11 +16,16 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Writes `journal.jsonl` of a run folder, after the torn line of a killed run, if any."""
+    """Writes `journal.jsonl` of a run folder, after the torn line of a killed run, if any.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        writes: False on all ranks but one.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
         self.path = path
-        if path.exists() and not path.read_bytes().endswith(b"\n"):
+        self._writes = writes
+        if writes and path.exists() and not path.read_bytes().endswith(b"\n"):
             append_durable(path, "")
 
     def write(self, event: str, step: int, **facts: Any) -> None:
@@ -28,6 +33,8 @@ class Journal:
 
         A journal that cannot be written (a full disk) is said on the log and ends nothing.
         """
+        if not self._writes:
+            return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         line = json.dumps({"event": event, "step": step, "time": stamp, **facts})
         try:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from m4nmt.model.embedding import Vocabulary
+from m4nmt.model.embedding import Slices, Vocabulary
 from m4nmt.model.flow import PAD, Projection
 
 # Logits per chunk: what stays in the caches of a CPU core and fills a GPU. Fewer rows than
@@ -52,7 +52,7 @@ class CrossEntropy:
         x_ND = x_BTD.reshape(-1, x_BTD.shape[-1]).index_select(0, index_N)
         out_N = out_BT.reshape(-1).index_select(0, index_N)
         if isinstance(project, Vocabulary) and not project.soft_cap:
-            objective, nll_N = _Linear.apply(x_ND, project.table, out_N, self.terms)  # type: ignore[no-untyped-call]
+            objective, nll_N = _Linear.apply(x_ND, project.table, out_N, self.terms, project.slices)  # type: ignore[no-untyped-call]
         else:
             objective, nll_N = _any_projection(x_ND, project, out_N, self.terms)
         rows = out_BT.shape[0]
@@ -77,47 +77,57 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, table_VD: Tensor, out_N: Tensor, terms: Terms
+        ctx: Any, x_ND: Tensor, table_VD: Tensor, out_N: Tensor, terms: Terms, slices: Slices
     ) -> tuple[Tensor, Tensor]:
-        kind = x_ND.device.type
+        kind, given = x_ND.device.type, (x_ND.dtype, table_VD.dtype)
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_ND.dtype
         with torch.autocast(kind, enabled=False):
-            sums = _Sums(
-                x_ND.to(dtype), table_VD.to(dtype), out_N, terms, any(ctx.needs_input_grad)
-            )
+            x_ND, table_VD = x_ND.to(dtype), table_VD.to(dtype)
+            sums = _Sums(x_ND, table_VD, out_N, terms, slices, any(ctx.needs_input_grad))
             for start in range(0, len(out_N), sums.rows):
                 sums.add(start)
-        ctx.gradients = (sums.dx_ND.to(x_ND.dtype), sums.dtable_VD.to(table_VD.dtype))
+            sums.finish()
+        ctx.gradients = (sums.dx_ND.to(given[0]), sums.dtable_VD.to(given[1]))
         ctx.mark_non_differentiable(sums.nll_N)
         return sums.objective, sums.nll_N
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         dx_ND, dtable_VD = ctx.gradients
         ctx.gradients = None  # scaled in place: usable once
-        return dx_ND.mul_(grad), dtable_VD.mul_(grad), None, None
+        return dx_ND.mul_(grad), dtable_VD.mul_(grad), None, None, None
 
 
 class _Sums:
-    """Loss and gradients so far, in fp32, and the buffers that every chunk uses again."""
+    """Loss and gradients so far, in fp32, and the buffers that every chunk uses again.
+
+    Where the words are spread over ranks (`slices`), V are those that lie here, and every sum or
+    maximum over words goes over the ranks.
+    """
 
     def __init__(
-        self, x_ND: Tensor, table_VD: Tensor, out_N: Tensor, terms: Terms, gradients: bool
+        self,
+        x_ND: Tensor,
+        table_VD: Tensor,
+        out_N: Tensor,
+        terms: Terms,
+        slices: Slices,
+        gradients: bool,
     ) -> None:
         self.x_ND, self.table_VD, self.out_N, self.terms = x_ND, table_VD, out_N, terms
-        self.gradients = gradients
+        self.slices, self.gradients = slices, gradients
         vocab = table_VD.shape[0]
         self.rows = min(chunk_rows(vocab, x_ND.device), max(1, len(out_N)))
         self.objective = torch.zeros((), device=x_ND.device)
         self.nll_N = torch.empty(len(out_N), device=x_ND.device)
         self.logits_CV = torch.empty(self.rows, vocab, dtype=x_ND.dtype, device=x_ND.device)
         self.exp_CV = self.logits_CV if x_ND.dtype == torch.float32 else self.logits_CV.float()
-        self.mean_D = table_VD.mean(0, dtype=torch.float32)
+        self.mean_D = slices.sum_(table_VD.mean(0, dtype=torch.float32) * (vocab / slices.words))
         self.dx_ND = torch.empty(0, device=x_ND.device)
         self.dtable_VD = torch.empty(0, device=x_ND.device)
         if gradients:
-            even_D = x_ND.sum(0, dtype=torch.float32) * (-terms.smoothing / vocab)
+            even_D = x_ND.sum(0, dtype=torch.float32) * (-terms.smoothing / slices.words)
             self.dtable_VD = even_D.expand(vocab, -1).clone()
             self.dx_ND = torch.empty_like(x_ND, dtype=torch.float32)
 
@@ -125,15 +135,17 @@ class _Sums:
         """Project, sum up and differentiate the tokens from `start` on."""
         smoothing, z = self.terms
         x_CD = self.x_ND[start : start + self.rows]
-        out_C1 = self.out_N[start : start + self.rows, None]
+        out_C1 = self.out_N[start : start + self.rows, None] - self.slices.first
+        here_C1 = (out_C1 >= 0) & (out_C1 < self.slices.count)
+        out_C1 = out_C1.clamp(0, self.slices.count - 1)
         count = len(x_CD)
         logits_CV, exp_CV = self.logits_CV[:count], self.exp_CV[:count]
         torch.mm(x_CD, self.table_VD.t(), out=logits_CV)
-        gold_C1 = logits_CV.gather(1, out_C1).float()
+        gold_C1 = self.slices.sum_(logits_CV.gather(1, out_C1).float() * here_C1)
         if exp_CV.data_ptr() != logits_CV.data_ptr():
             exp_CV.copy_(logits_CV)
-        max_C1 = exp_CV.amax(1, keepdim=True)
-        sum_C1 = exp_CV.sub_(max_C1).exp_().sum(1, keepdim=True)
+        max_C1 = self.slices.max_(exp_CV.amax(1, keepdim=True))
+        sum_C1 = self.slices.sum_(exp_CV.sub_(max_C1).exp_().sum(1, keepdim=True))
         log_z_C1 = max_C1 + sum_C1.log()
         nll_C1 = log_z_C1 - gold_C1
         self.nll_N[start : start + count] = nll_C1[:, 0]
@@ -142,17 +154,20 @@ class _Sums:
         if not self.gradients:
             return
         r_C1 = (1 + 2 * z * log_z_C1) / sum_C1
-        exp_CV.scatter_add_(1, out_C1, (smoothing - 1) / r_C1)
+        exp_CV.scatter_add_(1, out_C1, (smoothing - 1) / r_C1 * here_C1)
         if exp_CV.data_ptr() != logits_CV.data_ptr():
             logits_CV.copy_(exp_CV)
-        dx_CD = self.dx_ND[start : start + count]
-        torch.mul(logits_CV @ self.table_VD, r_C1, out=dx_CD)
-        dx_CD.sub_(self.mean_D, alpha=smoothing)
+        torch.mul(logits_CV @ self.table_VD, r_C1, out=self.dx_ND[start : start + count])
         rx_CD = (x_CD * r_C1).to(x_CD.dtype)
         if x_CD.dtype == torch.float32:
             self.dtable_VD.addmm_(logits_CV.t(), rx_CD)
         else:
             self.dtable_VD += logits_CV.t() @ rx_CD
+
+    def finish(self) -> None:
+        """What is the same for all tokens."""
+        if self.gradients:
+            self.slices.sum_(self.dx_ND).sub_(self.mean_D, alpha=self.terms.smoothing)
 
 
 def _any_projection(

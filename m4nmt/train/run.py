@@ -13,21 +13,27 @@ Not its job: the loop (session), a step (trainer).
 import json
 import logging
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from m4nmt import optim
 from m4nmt.checkpoint.load import Found, newest_good
 from m4nmt.checkpoint.manifest import folder_name
+from m4nmt.core import ranks
 from m4nmt.core.config import ConfigError, to_dict
 from m4nmt.core.files import folder_lock, write_atomic
+from m4nmt.core.progress import console
+from m4nmt.core.ranks import RankError
 from m4nmt.data.loader import Loader, LoaderState
 from m4nmt.data.prepare import prepare
 from m4nmt.data.store import Store, StoreError
 from m4nmt.model.settings import ModelConfig
-from m4nmt.model.translation import build
 from m4nmt.optim import schedule
 from m4nmt.parallel.apply import parallelize
+from m4nmt.parallel.watchdog import Watchdog
+from m4nmt.parallel.world import World, joined
 from m4nmt.train import clip, environment, finish, records
 from m4nmt.train.bands import BANDS, bands
 from m4nmt.train.guard import Guard
@@ -44,6 +50,7 @@ from m4nmt.train.trainer import Trainer
 from m4nmt.train.validate import Stopping
 
 log = logging.getLogger(__name__)
+PREPARING = timedelta(days=7)  # that other ranks wait for the leader to prepare the data
 
 
 @dataclass(frozen=True)
@@ -82,34 +89,50 @@ def train(config: RunConfig, run: Path, accept_changes: bool = False) -> Outcome
         TrainError: memory ran out.
     """
     records.check(config.train.sinks)
-    with folder_lock(run):
+    parallel = config.parallel
+    alone = parallel.stages > 1 or parallel.offload  # torch wants a process group for these
+    with joined(parallel.device, parallel.timeout, always=alone) as world, ExitStack() as held:
+        ranks.led(lambda: held.enter_context(folder_lock(run)))
+        _speak_once(world)
         found = newest_good(run / "checkpoints")
-        journal = Journal(run / "journal.jsonl")
+        journal = Journal(run / "journal.jsonl", writes=world.leader)
         previous = Identity.read(found.path) if found else None
         changes = previous.check_config(config, run, accept_changes) if previous else []
-        store = _store(config, run, resumed=found is not None)
+        store = _store(config, run, found is not None)
         if previous:
             changes += previous.check_store(store, run, accept_changes)
-        identity = _describe(config, run, store)
+        identity = Identity.of(config, store, environment.describe())
+        ranks.led(lambda: _describe(config, run, identity))
         if previous:
             changes += previous.environment_changes(identity.environment)
         _announce(journal, found, changes)
-        return _train(config, run, store, found, identity, journal)
+        return _train(config, run, store, found, identity, journal, world)
+
+
+def _speak_once(world: World) -> None:
+    """What all ranks would say alike, the leader says."""
+    console.quiet = not world.leader
+    if not world.leader:
+        logging.getLogger("m4nmt").setLevel(logging.ERROR)
 
 
 def _store(config: RunConfig, run: Path, resumed: bool) -> Store:
-    """The store of a run. A resumed one is opened as it stands: the raw text may be gone."""
+    """The store of a run. A resumed one is opened as it stands: the raw text may be gone.
+
+    The leader prepares it, which may take hours, while the others wait.
+    """
+    folder = run / "data"
     if resumed:
         try:
-            return Store.open(run / "data")
+            return Store.open(folder)
         except StoreError as error:
             log.warning("%s", error)
-    return prepare(config.data, run / "data")
+    ranks.shared("prepare", PREPARING).led(lambda: str(prepare(config.data, folder).out))
+    return Store.open(folder)
 
 
-def _describe(config: RunConfig, run: Path, store: Store) -> Identity:
+def _describe(config: RunConfig, run: Path, identity: Identity) -> None:
     """Save the resolved recipe and the environment beside each other."""
-    identity = Identity.of(config, store, environment.describe())
     write_atomic(run / "config.json", json.dumps(to_dict(config), indent=1, ensure_ascii=False))
     hashes = {
         "config_sha256": identity.config_sha256,
@@ -118,7 +141,6 @@ def _describe(config: RunConfig, run: Path, store: Store) -> Identity:
     }
     text = json.dumps({**hashes, **identity.environment}, indent=1, ensure_ascii=False)
     write_atomic(run / "environment.json", text)
-    return identity
 
 
 def _announce(journal: Journal, found: Found | None, changes: list[str]) -> None:
@@ -138,16 +160,25 @@ def _train(
     found: Found | None,
     identity: Identity,
     journal: Journal,
+    world: World,
 ) -> Outcome:
     """Build the parts, train, write the model."""
     model = _model_config(config, store)
     writer = finish.Writer(config.name, {**to_dict(config), "model": to_dict(model)}, store)
     step = found.step if found else 0
-    sinks = records.build(config.train.sinks, config.name, run, step)
+    dog = Watchdog(
+        world,
+        run,
+        config.parallel.timeout,
+        lambda words: Journal(journal.path).write("hung", -1, message=words),
+    )
+    places = config.train.sinks if world.leader else ()
+    sinks = records.build(places, config.name, run, step)
     try:
-        session = _session(config, model, run, store, journal, sinks, identity, writer)
+        session = _session(config, model, run, store, journal, sinks, identity, writer, world)
         session.begin(found)
-        with wish_to_stop() as wish:
+        with wish_to_stop() as wish, dog:
+            session.alive = dog.alive
             status = session.run(wish)
             return _finish(config, session, writer, status)
     finally:
@@ -178,11 +209,13 @@ def _session(
     sinks: records.Sinks,
     identity: Identity,
     writer: finish.Writer,
+    world: World,
 ) -> Session:
     """All parts of a run, at step 0."""
     settings = config.train
     loss = CrossEntropy(settings.label_smoothing, settings.z_loss)
-    engine = parallelize(build(model), config.parallel, loss, settings.seed)
+    engine = parallelize(model, config.parallel, loss, settings.seed, world)
+    _check_rows(config, engine.data_world)
     optimizer = optim.build(config.optim, engine.named_parameters())
     rate = schedule.build(config.schedule, config.optim.lr, model.dim, settings.steps)
     trainer = Trainer(engine, optimizer, rate, clip.build(settings.clip), Guard(settings.guard))
@@ -201,13 +234,28 @@ def _session(
         Stopping(settings.early_stopping),
         Snapshots(
             run / "snapshots",
-            lambda folder, step: writer.write(folder, engine.full_weights(), step),
+            lambda folder, step: writer.write(folder, engine.full_weights, step),
             settings.average,
         ),
         LoaderState(),
     )
     data = Data(store, config.data, loader, band_of)
-    return Session(run, settings, data, state, journal, sinks, identity)
+    return Session(run, settings, data, state, journal, sinks, identity, world)
+
+
+def _check_rows(config: RunConfig, data_world: int) -> None:
+    """Refuse batches that do not divide over ranks and micro-batches.
+
+    Raises:
+        ConfigError: says which number to take.
+    """
+    pieces = data_world * config.parallel.microbatches
+    if config.data.blocks.rows_multiple % pieces:
+        raise ConfigError(
+            f"data.blocks.rows_multiple is {config.data.blocks.rows_multiple}, but {data_world} "
+            f"data-parallel ranks of {config.parallel.microbatches} micro-batches need a multiple "
+            f"of {pieces}; set data.blocks.rows_multiple={pieces}, or fewer parallel.microbatches"
+        )
 
 
 def _finish(config: RunConfig, session: Session, writer: finish.Writer, status: Status) -> Outcome:
@@ -218,10 +266,10 @@ def _finish(config: RunConfig, session: Session, writer: finish.Writer, status: 
         message = _gave_up(session)
         session.journal.write("failed", step, message=message)
         log.error("%s", message)
-    if not finish.is_final(session.journal, step, config.train.choose, folder):
+    if not ranks.told(finish.is_final(session.journal, step, config.train.choose, folder)):
         try:
             finish.final_model(session, writer, config.train.choose, status == "finished")
-        except OSError as error:
+        except (OSError, RankError) as error:
             status, message = "failed", f"the model could not be written to {folder}: {error}"
             session.journal.write("failed", step, message=message)
             log.error("%s", message)

@@ -4,19 +4,23 @@ Not its job: building the parts or the final model (run), the step itself (train
 """
 
 import logging
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from m4nmt.checkpoint import store as checkpoints
 from m4nmt.checkpoint.load import Found
 from m4nmt.checkpoint.manifest import CheckpointError
+from m4nmt.core import ranks
 from m4nmt.core.progress import Ticker, console, progress
+from m4nmt.core.ranks import RankError
 from m4nmt.data.loader import Loader, LoaderState, fixed_batches
 from m4nmt.data.settings import DataConfig
 from m4nmt.data.store import Store
 from m4nmt.data.types import Batch, Direction
+from m4nmt.parallel.world import World
 from m4nmt.train.identity import NAME, Identity
 from m4nmt.train.journal import Journal
 from m4nmt.train.records import Sinks, timing
@@ -27,6 +31,8 @@ from m4nmt.train.trainer import Step
 from m4nmt.train.validate import summary, validate
 
 log = logging.getLogger(__name__)
+# Times the timeout of a step: the first step compiles, validation and saving have many steps' work.
+FIRST, LONG = 10.0, 30.0
 Status = Literal["finished", "stopped", "failed"]
 
 
@@ -45,8 +51,10 @@ class Session:
     Args:
         folder: of the run.
         identity: saved in every checkpoint.
+        world: every rank has a session; files are the leader's.
 
     Attributes:
+        alive: told before whatever takes time how many times a usual step it may take.
         saved: step of the newest checkpoint; -1: none.
     """
 
@@ -59,6 +67,7 @@ class Session:
         journal: Journal,
         sinks: Sinks,
         identity: Identity,
+        world: World,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -67,7 +76,11 @@ class Session:
         self.journal = journal
         self.sinks = sinks
         self.identity = identity
+        self.world = world
+        self.hosts = ranks.gathered(socket.gethostname())
+        self.alive: Callable[[float], None] = lambda patience: None
         self.saved = -1
+        self._saving: tuple[int, checkpoints.Saving, tuple[int, ...]] | None = None
         self._clock = _Clock()
 
     def begin(self, found: Found | None) -> None:
@@ -83,13 +96,18 @@ class Session:
         steps, state = self.config.steps, self.state
         batches = self.data.loader.batches(state.position)
         with progress("training", steps, min(state.step, steps)) as ticker:
-            while state.step < steps and not (state.stopping.exhausted or wish.wanted):
+            patience = FIRST
+            stop = self.world.any(wish.wanted)
+            while state.step < steps and not (state.stopping.exhausted or stop):
+                self.alive(patience)
+                patience = 1.0
                 if not self._step(batches, ticker):
                     return "failed"
                 self._after_step()
+                stop = self.world.any(wish.wanted)
         self.save()
-        if wish.wanted and state.step < steps and not state.stopping.exhausted:
-            self.journal.write("stopped", state.step, signal=wish.signal)
+        if stop and state.step < steps and not state.stopping.exhausted:
+            self.journal.write("stopped", state.step, signal=wish.signal or "on another rank")
             return "stopped"
         return "finished"
 
@@ -100,17 +118,30 @@ class Session:
         done = state.trainer.step(batch, watch=self._due(self.config.monitor_every))
         state.position = after
         source, target = state.interval.add(
-            batch, done.loss, done.nll_B, done.norm, done.verdict.accept
+            done.rows,
+            batch.shape.src + batch.shape.tgt,
+            done.loss,
+            done.norm,
+            done.verdict.accept,
         )
         state.trainer.counters.target_tokens += target
         state.trainer.counters.source_tokens += source
         self._clock.add(time.monotonic() - started, source, target)
         ticker.advance(1, self._clock.note(done.loss, self.config.steps - state.step))
         if done.readings is not None:
-            self.sinks.write({"kind": "monitor", "step": state.step, **done.readings})
+            readings = self._named(done.readings)
+            self.sinks.write({"kind": "monitor", "step": state.step, **readings})
         if not done.verdict.accept:
-            self._refused(batch, done)
+            self._refused(done)
         return not state.trainer.guard.exhausted
+
+    def _named(self, readings: dict[str, Any]) -> dict[str, Any]:
+        """Readings with languages by name instead of by the id of their tag."""
+        pieces = self.data.store.tokenizer.pieces
+        for expert in readings.get("experts", {}).values():
+            tags = expert["languages"]
+            expert["languages"] = {pieces([int(tag)])[0]: found for tag, found in tags.items()}
+        return readings
 
     def _due(self, every: int, ahead: int = 1) -> bool:
         return bool(every) and (self.state.step + ahead) % every == 0
@@ -125,11 +156,11 @@ class Session:
         if config.average > 1 and (self._due(config.average_every or config.save_every, 0) or last):
             self._snapshot(for_average=True)
         if self._due(config.save_every, 0):
-            self.save()
+            self.save(config.save_in_background and not last)
 
-    def _refused(self, batch: Batch, done: Step) -> None:
+    def _refused(self, done: Step) -> None:
         directions = self.data.store.directions
-        languages = sorted({str(directions[i]) for i in batch.direction_B.tolist() if i >= 0})
+        languages = sorted({str(directions[i]) for i in done.rows.direction_B.tolist() if i >= 0})
         state = self.state
         self.journal.write(
             "refused",
@@ -140,6 +171,7 @@ class Session:
             position=[state.position.block, state.position.index],
             directions=languages[:20],
             in_a_row=state.trainer.guard.refused_in_a_row,
+            not_finite_on=[f"rank {rank} ({self.hosts[rank]})" for rank in done.suspects],
         )
         log.warning("step %d refused: %s", state.step, done.verdict.reason)
 
@@ -187,41 +219,79 @@ class Session:
         directions = store.split_directions("dev")
         if not directions:
             return None
+        self.alive(LONG)
         rows = self.config.validate_rows
-        batches = fixed_batches(store, self.data.config, "dev", rows)
-        sums = validate(self.state.trainer.engine, batches, len(directions))
+        engine = self.state.trainer.engine
+        batches = fixed_batches(
+            store,
+            self.data.config,
+            "dev",
+            rows,
+            rank=engine.data_rank,
+            world=engine.data_world,
+        )
+        sums = validate(engine, batches, len(directions))
         return summary(sums, directions, self.data.bands)
 
     def _snapshot(self, for_average: bool) -> None:
+        self.alive(LONG)
         step, snapshots = self.state.step, self.state.snapshots
         try:
             if for_average:
                 snapshots.add(step)
             else:
                 snapshots.take(step)
-        except OSError as error:
-            self._alarm("snapshot_failed", f"no snapshot of step {step}: {error}")
+        except (OSError, RankError) as error:
+            self._alarm("snapshot_failed", step, f"no snapshot of step {step}: {error}")
 
-    def save(self) -> bool:
-        """Write a checkpoint unless this step has one; a fault of the disk ends nothing."""
+    def save(self, background: bool = False) -> bool:
+        """Write a checkpoint unless this step has one; a fault of the disk ends nothing.
+
+        Args:
+            background: go on while it is written; its outcome is told at the next save.
+        """
+        self.alive(LONG)
+        self._settle()
         state = self.state
         if state.step == self.saved:
             return True
         blobs = {**state.blobs(), NAME: self.identity.encode()}
-        root = self.folder / "checkpoints"
+        write = checkpoints.save_async if background else checkpoints.save
         try:
-            checkpoints.save(root, state.step, state.tensors(), blobs, self.config.keep)
+            done = write(
+                self.folder / "checkpoints", state.step, state.tensors(), blobs, self.config.keep
+            )
         except CheckpointError as error:
-            self._alarm("save_failed", str(error))
+            self._alarm("save_failed", state.step, str(error))
             return False
-        self.saved = state.step
-        self.journal.write("saved", state.step)
-        state.snapshots.prune(state.stopping.best_step)
+        if isinstance(done, checkpoints.Saving):
+            named = (*state.snapshots.state(), state.stopping.best_step)
+            self._saving = (state.step, done, named)
+        else:
+            self._saved(state.step)
         return True
 
-    def _alarm(self, event: str, message: str) -> None:
-        self.journal.write(event, self.state.step, message=message)
-        log.error("step %d: %s; training goes on", self.state.step, message)
+    def _settle(self) -> None:
+        """Wait for the save in the background, if any."""
+        if self._saving is None:
+            return
+        (step, saving, named), self._saving = self._saving, None
+        try:
+            saving.result()
+        except CheckpointError as error:
+            self._alarm("save_failed", step, str(error))
+        else:
+            self._saved(step, named)
+
+    def _saved(self, step: int, named: Sequence[int] = ()) -> None:
+        """A checkpoint of `step` is there, which names these snapshots."""
+        self.saved = step
+        self.journal.write("saved", step)
+        self.state.snapshots.prune(self.state.stopping.best_step, *named)
+
+    def _alarm(self, event: str, step: int, message: str) -> None:
+        self.journal.write(event, step, message=message)
+        log.error("step %d: %s; training goes on", step, message)
 
 
 class _Clock:

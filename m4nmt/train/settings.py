@@ -63,6 +63,7 @@ class TrainConfig:
         log_every, validate_every, save_every: in steps; 0 is off (the last step always saves).
         validate_rows: at most this many dev examples per direction.
         early_stopping: validations without improvement before the run ends; 0 is off.
+        save_in_background: go on training while a checkpoint is written.
         keep: newest training checkpoints kept. `average`: newest model snapshots averaged into the
             final model (0 or 1: none); `average_every`: steps between snapshots, 0 = save_every.
         choose: what becomes the model: the average, the weights of the lowest validation loss, the
@@ -84,6 +85,7 @@ class TrainConfig:
     validate_rows: int = 200
     early_stopping: int = 0
     save_every: int = 1000
+    save_in_background: bool = False
     keep: int = 3
     average: int = 5
     average_every: int = 0

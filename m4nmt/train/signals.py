@@ -25,8 +25,9 @@ class Wish:
 def wish_to_stop() -> Iterator[Wish]:
     """Note the first SIGTERM or SIGINT instead of dying.
 
-    A second Ctrl-C interrupts at once. A repeated SIGTERM does nothing more, since launchers send
-    it to a process and to its group. Outside the main thread signals are left alone.
+    A second Ctrl-C interrupts at once. A repeated SIGTERM does nothing more, not even while the
+    process closes after the with-block, since launchers send it to a process and to its group.
+    Outside the main thread signals are left alone.
     """
     wish = Wish()
     if threading.current_thread() is not threading.main_thread():
@@ -45,4 +46,5 @@ def wish_to_stop() -> Iterator[Wish]:
         yield wish
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if not (wish.wanted and number == signal.SIGTERM and handler == signal.SIG_DFL):
+                signal.signal(number, handler)

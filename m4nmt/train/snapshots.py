@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from m4nmt.core import ranks
+
 log = logging.getLogger(__name__)
 
 
@@ -16,7 +18,7 @@ class Snapshots:
     """Folders `step-%010d` under a root.
 
     Args:
-        write: writes the present model, at this step, to a folder.
+        write: writes the present model, at this step, to a folder; every rank calls it.
         most: newest ones to keep for the average.
     """
 
@@ -42,13 +44,13 @@ class Snapshots:
 
     def take(self, step: int) -> None:
         """Take one, whatever for, unless it is there."""
-        if not self.folder(step).exists():
+        if not ranks.told(self.folder(step).exists()):
             self._write(self.folder(step), step)
 
-    def prune(self, best: int) -> None:
-        """Delete what is neither to be averaged nor the best. Only after the state was saved:
-        a resumed run finds all that its checkpoint names."""
-        self._delete(step for step in self._found() if step not in {*self._steps, best})
+    def prune(self, *others: int) -> None:
+        """Delete what is not to be averaged, but for some others (the best). Only after the state
+        was saved: a resumed run finds all that its checkpoint names."""
+        self._delete(step for step in self._found() if step not in {*self._steps, *others})
 
     def state(self) -> list[int]:
         """Plain data that `load` takes back."""
@@ -58,7 +60,8 @@ class Snapshots:
         """Take over what `state` gave at step `now`; later snapshots are deleted."""
         wanted = list(steps)
         self._delete(step for step in self._found() if step > now)
-        self._steps = [step for step in wanted if self.folder(step).exists()][-self._most :]
+        there = ranks.told([step for step in wanted if self.folder(step).exists()])
+        self._steps = there[-self._most :]
         if len(self._steps) < min(len(wanted), self._most):
             log.warning("%s: some snapshots are gone; the average is made without", self.root)
 
@@ -66,5 +69,5 @@ class Snapshots:
         return [int(path.name[5:]) for path in self.root.glob("step-*")]
 
     def _delete(self, steps: Iterable[int]) -> None:
-        for step in list(steps):
+        for step in list(steps) if ranks.rank() == 0 else ():
             shutil.rmtree(self.folder(step), ignore_errors=True)

@@ -71,6 +71,7 @@ class State:
             TrainError: it is of a newer format, or its random numbers are not ours.
         """
         blobs = read(checkpoint, self.tensors())
+        self.trainer.engine.updated()
         data: dict[str, Any] = parse_json(blobs[STATE].decode(), str(checkpoint / STATE))
         if data["format"] != FORMAT:
             raise TrainError(

@@ -5,19 +5,18 @@ Not its job: where batches come from, devices (the engine), cadence, files and r
 Shape letters: B rows.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from m4nmt.data.types import Batch
-from m4nmt.parallel.engine import Engine
-from m4nmt.train.clip import Clip
+from m4nmt.parallel.engine import Engine, Rows
+from m4nmt.train.clip import Clip, total
 from m4nmt.train.guard import Guard, Verdict
-from m4nmt.train.monitor import Reading
+from m4nmt.train.monitor import Reading, routed
 
 
 class TrainError(RuntimeError):
@@ -45,18 +44,20 @@ class Step(NamedTuple):
 
     Attributes:
         loss: minimised, per target token of the global batch.
-        nll_B: -log p of each row.
+        rows: of the global batch.
         norm: of the gradient, before clipping.
         lr: learning rate of the step.
         readings: of the monitors, where asked for and the update was made.
+        suspects: ranks whose own loss was not finite.
     """
 
     loss: float
-    nll_B: Tensor
+    rows: Rows
     norm: float
     lr: float
     verdict: Verdict
     readings: dict[str, Any] | None
+    suspects: tuple[int, ...]
 
 
 class Trainer:
@@ -95,22 +96,26 @@ class Trainer:
         lr = self.schedule(counters.attempted)
         with _memory_explained(batch, counters.attempted):
             self.engine.seed_step(counters.attempted)
-            result = self.engine.step(batch)
-            norm = self.engine.grad_norm()
-            loss = float(result.loss)
-            verdict = self.guard.judge(loss, float(norm), result.finite)
-            readings = self._update(norm, lr, watch) if verdict.accept else None
+            with self.engine.watched() if watch else nullcontext({}) as experts:
+                result = self.engine.step(batch)
+            norms = self.engine.grad_norms()
+            loss, norm = float(result.loss), total(norms)
+            verdict = self.guard.judge(loss, norm, result.finite)
+            readings = self._update(norms, lr, watch) if verdict.accept else None
+            if readings is not None and experts:
+                readings["experts"] = {name: routed(found) for name, found in experts.items()}
         counters.attempted += 1
         counters.applied += verdict.accept
-        return Step(loss, result.nll_B, float(norm), lr, verdict, readings)
+        return Step(loss, result.rows, norm, lr, verdict, readings, result.suspects)
 
-    def _update(self, norm: Tensor, lr: float, watch: bool) -> dict[str, Any] | None:
+    def _update(self, norms: Mapping[str, float], lr: float, watch: bool) -> dict[str, Any] | None:
         """Apply the gradients that lie in the parameters."""
-        reading = Reading(self.engine.named_parameters()) if watch else None
-        self.clip(self.engine, norm)
+        reading = Reading(self.engine, norms) if watch else None
+        self.clip(self.engine, norms)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
+        self.engine.updated()
         return reading.finish() if reading else None
 
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 
 from m4nmt.data.types import Batch, Direction
-from m4nmt.model.flow import PAD
 from m4nmt.parallel.engine import Engine
 from m4nmt.train.bands import BANDS, UNSEEN
 
@@ -31,15 +30,15 @@ class Sum(NamedTuple):
 def validate(engine: Engine, batches: Iterable[Batch], count: int) -> list[Sum]:
     """Dropout off, no smoothing: the sums of each of `count` directions, in `direction_B`'s order.
 
-    Batches are whole (one data rank).
+    Every rank has its own rows of each batch.
     """
     nll = torch.zeros(count + 1, dtype=torch.float64)  # the last: rows of padding, direction -1
     tokens = torch.zeros(count + 1, dtype=torch.float64)
     for batch in batches:
-        nll_B = engine.evaluate(batch).nll_B.cpu().double()
-        direction_B = batch.direction_B.cpu() % (count + 1)
-        nll.index_add_(0, direction_B, nll_B)
-        tokens.index_add_(0, direction_B, (batch.out_BT != PAD).sum(1).cpu().double())
+        rows = engine.evaluate(batch).rows
+        direction_B = rows.direction_B % (count + 1)
+        nll.index_add_(0, direction_B, rows.nll_B)
+        tokens.index_add_(0, direction_B, rows.target_B.double())
     pairs = zip(nll.tolist(), tokens.tolist(), strict=True)
     return [Sum(n, int(t)) for n, t in pairs][:count]
 

@@ -20,7 +20,7 @@ import train_made
 
 from m4nmt.data.types import Batch
 from m4nmt.parallel.engine import StepLoss
-from m4nmt.parallel.single import Single
+from m4nmt.parallel.laid import Laid
 from m4nmt.train.run import Outcome, train
 from m4nmt.train.session import Session
 from m4nmt.train.settings import GuardConfig, RunConfig
@@ -50,11 +50,11 @@ def recipe(manifest: Path, **changes: Any) -> RunConfig:
 @contextmanager
 def accidents() -> Iterator[None]:
     """Spikes of the gradient and bad validations, at their steps."""
-    step, validation = Single.step, Session.validation
+    step, validation = Laid.step, Session.validation
 
-    def spiked(self: Single, batch: Batch) -> StepLoss:
+    def spiked(self: Laid, batch: Batch) -> StepLoss:
         found = step(self, batch)
-        if self._step in SPIKES:
+        if self._step.number in SPIKES:
             self.scale_grads(1000.0)
         return found
 
@@ -64,7 +64,7 @@ def accidents() -> Iterator[None]:
         return found | {"loss": found["loss"] + 10 * (self.state.step in WORSE)}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Single, "step", spiked)
+        patch.setattr(Laid, "step", spiked)
         patch.setattr(Session, "validation", worsened)
         yield
 

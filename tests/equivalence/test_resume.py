@@ -22,7 +22,7 @@ from m4nmt.checkpoint.load import newest_good
 from m4nmt.core.files import write_atomic
 from m4nmt.data.loader import LoaderState
 from m4nmt.optim.state import tensors as moments
-from m4nmt.parallel.single import Single
+from m4nmt.parallel.laid import Laid
 from m4nmt.train.guard import Guard
 from m4nmt.train.state import State
 from m4nmt.train.trainer import TrainError
@@ -148,8 +148,8 @@ def leave_attempted(state: State, restore: Callable[[], None]) -> None:
 def leave_random(state: State, restore: Callable[[], None]) -> None:
     restore()
     engine = state.trainer.engine
-    assert isinstance(engine, Single)
-    engine._seed_piece = lambda piece: None  # type: ignore[method-assign]
+    assert isinstance(engine, Laid)
+    engine._step.seed_segment = lambda piece, segment: None  # type: ignore[method-assign]
 
 
 LEFT_OUT = [

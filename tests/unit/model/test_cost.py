@@ -3,12 +3,20 @@
 from dataclasses import replace
 
 import pytest
-from model_made import config, ids, layer, real, variants
+from model_made import config, ids, layer, moe, real, variants
 from torch.utils.flop_counter import FlopCounterMode
 
-from m4nmt.model import attention, cost
+from m4nmt.model import attention, cost, experts
 from m4nmt.model.flow import Tokens
-from m4nmt.model.settings import AttentionConfig, GatedConfig, ModelConfig, classic
+from m4nmt.model.settings import (
+    AttentionConfig,
+    ExpertChoice,
+    GatedConfig,
+    ModelConfig,
+    Switch,
+    TopK,
+    classic,
+)
 
 VARIANTS = variants()
 
@@ -59,6 +67,9 @@ def test_segments_add_up_to_the_real_model(name: str) -> None:
         config(),
         config(layer(kv_heads=2, head_dim=6), n=1, m=3),
         config(layer(ffn=GatedConfig(hidden=24)), n=3, m=1, ties="none"),
+        config(layer(ffn=moe(router=TopK(k=3)))),
+        config(layer(ffn=moe(router=TopK(), expert=GatedConfig(hidden=24))), n=1),
+        config(layer(ffn=moe(router=TopK(), level="language"))),
     ],
 )
 def test_operations_equal_torchs_counter(c: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,8 +79,9 @@ def test_operations_equal_torchs_counter(c: ModelConfig, monkeypatch: pytest.Mon
         "scaled_dot_product_attention",
         lambda q, k, v, **_: attention._by_products(q, k, v, None, None, 0.0, 0.0),
     )
+    monkeypatch.setattr(experts, "ALIGNED", 1 << 20)
     B, S, T = 3, 7, 5
-    batch, model = Tokens(ids(B, S), ids(B, T)), real(c)
+    batch, model = Tokens(ids(B, S, padded=False), ids(B, T, padded=False)), real(c)
     with FlopCounterMode(display=False) as counter:
         model(batch)
     flops = cost.flops_per_token(c, S, T)
@@ -86,3 +98,15 @@ def test_a_training_step_is_three_forwards() -> None:
                 out.backward()
         totals.append(counter.get_total_flops())
     assert totals[1] == 3 * totals[0]
+
+
+def test_active_parameters() -> None:
+    """Of four experts, those that a token is given to."""
+    dense = config()
+    assert cost.active_parameters(dense) == cost.parameters(dense)
+    one = 2 * 16 * 24 + 24 + 16
+    for router, chosen in ((Switch(), 1.0), (TopK(k=3), 3.0), (ExpertChoice(capacity=1.5), 1.5)):
+        c = replace(dense, encoder=(layer(ffn=moe(router=router)), layer()))
+        idle = (4 - chosen) * one
+        assert cost.parameters(c) == cost.parameters(dense) + 3 * one + 4 * 16
+        assert cost.active_parameters(c) == cost.parameters(c) - idle

@@ -6,7 +6,6 @@ from torch import Tensor
 from m4nmt.data.types import Batch, Shape
 from m4nmt.model.flow import Projection
 from m4nmt.model.settings import ModelConfig, classic
-from m4nmt.model.translation import build
 from m4nmt.parallel.apply import parallelize
 from m4nmt.parallel.engine import Engine
 from m4nmt.parallel.settings import ParallelConfig
@@ -30,7 +29,7 @@ def engine(
     dropout: float = 0.0, seed: int = 1, loss: object = cross_entropy, **options: object
 ) -> Engine:
     config = ParallelConfig(device="cpu", **options)  # type: ignore[arg-type]
-    return parallelize(build(tiny(dropout)), config, loss, seed)  # type: ignore[arg-type]
+    return parallelize(tiny(dropout), config, loss, seed)  # type: ignore[arg-type]
 
 
 def batch(rows: int = 8, source: int = 9, target: int = 7, seed: int = 0) -> Batch:

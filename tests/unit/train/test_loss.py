@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from m4nmt.model.embedding import Vocabulary
+from m4nmt.model.embedding import Unsliced, Vocabulary
 from m4nmt.model.flow import PAD
 from m4nmt.train import loss
 from m4nmt.train.loss import CrossEntropy
@@ -33,6 +33,10 @@ def reference(x: Tensor, table: Tensor, out: Tensor, e: float, z: float, cap: fl
     return smooth + z * (logits.logsumexp(1)[out != PAD] ** 2).sum()
 
 
+def projection(table_VD: Tensor, cap: float) -> Vocabulary:
+    return Vocabulary(table_VD, cap, Unsliced(table_VD.shape[0]))
+
+
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss, "FEWEST_ROWS", 4)
@@ -46,7 +50,7 @@ def test_value_and_gradients_are_those_of_torch(e: float, z: float, cap: float) 
     expected = reference(x, table, out, e, z, cap)
     wanted = torch.autograd.grad(expected * 0.37, (x, table))
     x32, table32 = (t.detach().float().requires_grad_() for t in (x, table))
-    objective, _ = CrossEntropy(e, z)(x32, Vocabulary(table32, cap), out)
+    objective, _ = CrossEntropy(e, z)(x32, projection(table32, cap), out)
     got = torch.autograd.grad(objective * 0.37, (x32, table32))
     assert objective.dtype == torch.float32
     torch.testing.assert_close(objective.double(), expected, rtol=1e-6, atol=1e-6)
@@ -60,7 +64,7 @@ def test_row_sums_are_plain_log_probabilities(cap: float) -> None:
     logits = x @ table.t()
     logits = cap * torch.tanh(logits / cap) if cap else logits
     nll_BT = -logits.log_softmax(-1).gather(2, out[..., None])[..., 0] * (out != PAD)
-    _, nll_B = CrossEntropy(0.1, 1e-3)(x.float(), Vocabulary(table.float(), cap), out)
+    _, nll_B = CrossEntropy(0.1, 1e-3)(x.float(), projection(table.float(), cap), out)
     assert not nll_B.requires_grad
     torch.testing.assert_close(nll_B.double(), nll_BT.sum(1), rtol=1e-6, atol=1e-5)
     assert nll_B[-1] == 0
@@ -75,7 +79,7 @@ def test_the_chunk_size_changes_nothing(rows: int, length: int, chunk: int) -> N
     x32, table32 = x.detach().float(), table.detach().float().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss, "FEWEST_ROWS", chunk)
-        objective, _ = CrossEntropy(0.1)(x32, Vocabulary(table32, 0.0), out)
+        objective, _ = CrossEntropy(0.1)(x32, projection(table32, 0.0), out)
     objective.backward()
     torch.testing.assert_close(objective.double(), expected, rtol=1e-6, atol=1e-6)
     assert table32.grad is not None
@@ -86,7 +90,7 @@ def test_the_chunk_size_changes_nothing(rows: int, length: int, chunk: int) -> N
 def test_a_batch_of_padding_has_zero_loss_and_zero_gradients(cap: float) -> None:
     x, table, out = case()
     x32, table32 = (t.detach().float().requires_grad_() for t in (x, table))
-    objective, nll_B = CrossEntropy(0.1)(x32, Vocabulary(table32, cap), torch.zeros_like(out))
+    objective, nll_B = CrossEntropy(0.1)(x32, projection(table32, cap), torch.zeros_like(out))
     objective.backward()
     assert objective == 0
     assert not nll_B.any()
@@ -104,7 +108,7 @@ def test_bf16_products_keep_an_fp32_softmax(monkeypatch: pytest.MonkeyPatch) -> 
     rounded = (x.bfloat16().flatten(0, 1) @ table.bfloat16().t()).float()
     exact = F.cross_entropy(rounded, out.flatten(), reduction="none").view(2, 16).sum(1)
     with torch.autocast("cpu", torch.bfloat16):
-        objective, nll_B = CrossEntropy(0.1)(x, Vocabulary(table, 0.0), out)
+        objective, nll_B = CrossEntropy(0.1)(x, projection(table, 0.0), out)
     torch.testing.assert_close(nll_B, exact.detach(), rtol=1e-5, atol=0)
     expected = reference(x, table, out, 0.1, 0.0, 0.0)
     wanted = torch.autograd.grad(expected, (x, table))
@@ -119,7 +123,7 @@ def test_no_gradient_is_computed_where_none_is_wanted(monkeypatch: pytest.Monkey
     x, table, out = case()
     monkeypatch.setattr(torch.Tensor, "scatter_add_", lambda *_: pytest.fail("gradient work"))
     with torch.inference_mode():
-        objective, _ = CrossEntropy(0.1)(x.float(), Vocabulary(table.float(), 0.0), out)
+        objective, _ = CrossEntropy(0.1)(x.float(), projection(table.float(), 0.0), out)
     assert objective > 0
 
 
@@ -133,7 +137,7 @@ def test_never_holds_all_logits(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch, "mm", watched)
     x, table, out = case(rows=5, length=6)
-    CrossEntropy()(x.float(), Vocabulary(table.float(), 0.0), out)
+    CrossEntropy()(x.float(), projection(table.float(), 0.0), out)
     assert sum(seen) == int((out != PAD).sum())
     assert max(seen) == 4
 

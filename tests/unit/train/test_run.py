@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import train_made
 from m4nmt.checkpoint.model import load_model
 from m4nmt.core.config import from_dict, parse_json
 from m4nmt.data.types import Batch
+from m4nmt.model.settings import DenseConfig, MoEConfig
 from m4nmt.parallel.engine import StepLoss
-from m4nmt.parallel.single import Single
+from m4nmt.parallel.laid import Laid
 from m4nmt.train.run import train
 from m4nmt.train.session import Session
 from m4nmt.train.settings import GuardConfig, RunConfig
@@ -109,15 +111,15 @@ def test_the_lowest_dev_loss_chooses_the_model(
 
 def poisoned(
     at: tuple[int, ...], factor: float
-) -> Callable[[Single, train_made.Step, Batch], StepLoss]:
+) -> Callable[[Laid, train_made.Step, Batch], StepLoss]:
     """Steps whose loss and gradients are multiplied."""
 
-    def change(engine: Single, step: train_made.Step, batch: Batch) -> StepLoss:
+    def change(engine: Laid, step: train_made.Step, batch: Batch) -> StepLoss:
         found = step(engine, batch)
-        if engine._step in at:
+        if engine._step.number in at:
             engine.scale_grads(factor)
             loss = found.loss * factor
-            return found._replace(loss=loss, finite=bool(loss.isfinite()))
+            return found._replace(loss=loss, suspects=() if loss.isfinite() else (0,))
         return found
 
     return change
@@ -171,3 +173,18 @@ def test_a_poisoned_source_stops_the_run_and_names_the_last_good_checkpoint(
     assert train_made.events(run, "failed")[0]["message"] == outcome.message
     weights = load_model(run / "model").weights
     assert all(bool(w.isfinite().all()) for w in weights.values())
+
+
+def test_the_records_tell_what_the_experts_of_a_mixture_do(corpus: Path, run: Path) -> None:
+    config = train_made.config(corpus, steps=4, monitor_every=2)
+    layer = config.model.encoder[0]
+    mixed = replace(layer, ffn=MoEConfig(experts=4, expert=DenseConfig(hidden=16)))
+    model = replace(config.model, encoder=(layer, mixed), decoder=(mixed, layer))
+    train(replace(config, model=model), run)
+    last = train_made.records(run, "monitor")[-1]["experts"]
+    assert last.keys() == {"enc001.ffn", "dec000.ffn"}
+    for found in last.values():
+        assert sum(found["load"]) == pytest.approx(1)
+        assert 0 <= found["dropped"] < 1
+        assert {tag[2:10] for tag in found["languages"]} <= {"eng_Latn", "deu_Latn", "fra_Latn"}
+        assert all(len(counts) == 4 for counts in found["languages"].values())

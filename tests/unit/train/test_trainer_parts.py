@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from m4nmt.data.types import Batch, Direction, Shape
+from m4nmt.data.types import Direction
+from m4nmt.parallel.engine import Rows
 from m4nmt.train import clip, monitor
 from m4nmt.train.bands import bands
 from m4nmt.train.interval import Interval
@@ -29,10 +30,10 @@ class Engine:
     def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
         return [("one", self.one), ("two", self.two)]
 
-    def scale_grads(self, factor: float) -> None:
-        for _, p in self.named_parameters():
+    def scale_grads(self, factors: float | dict[str, float]) -> None:
+        for name, p in self.named_parameters():
             assert p.grad is not None
-            p.grad.mul_(factor)
+            p.grad.mul_(factors[name] if isinstance(factors, dict) else factors)
 
     def norms(self) -> list[float]:
         return [float(p.grad.norm()) for _, p in self.named_parameters() if p.grad is not None]
@@ -50,7 +51,7 @@ class Engine:
 )
 def test_clip(config: NoClip | GlobalClip | ParameterClip, expected: list[float]) -> None:
     engine = Engine()
-    clip.build(config)(engine, torch.tensor(5.0))  # type: ignore[arg-type]
+    clip.build(config)(engine, {"one": 3.0, "two": 4.0})  # type: ignore[arg-type]
     assert engine.norms() == pytest.approx(expected, rel=1e-5)
 
 
@@ -58,7 +59,7 @@ def test_clip_below_the_bound_changes_no_bit() -> None:
     engine = Engine()
     before = [p.grad.clone() for _, p in engine.named_parameters() if p.grad is not None]
     for config in (GlobalClip(norm=5.1), ParameterClip(norm=4.1)):
-        clip.build(config)(engine, torch.tensor(5.0))  # type: ignore[arg-type]
+        clip.build(config)(engine, {"one": 3.0, "two": 4.0})  # type: ignore[arg-type]
     for (_, p), grad in zip(engine.named_parameters(), before, strict=True):
         assert torch.equal(p.grad, grad)  # type: ignore[arg-type]
 
@@ -76,17 +77,23 @@ def test_bands_are_thirds_by_size() -> None:
     assert bands({direction(0): 5}) == {direction(0): "high"}
 
 
-def batch() -> Batch:
+LENGTHS = 3 + 2  # of source and target, padding included
+
+
+def rows(*nll: float) -> Rows:
     """Two real rows of directions 1 and 0 and one of padding."""
-    src = torch.tensor([[5, 6, 3], [5, 3, 0], [0, 0, 0]])
-    out = torch.tensor([[7, 3], [3, 0], [0, 0]])
-    return Batch(src, out, out, torch.tensor([1, 0, -1]), Shape(3, 3, 2), 3)
+    return Rows(
+        torch.tensor(nll, dtype=torch.float64),
+        torch.tensor([2, 1, 0]),
+        torch.tensor([3, 2, 0]),
+        torch.tensor([1, 0, -1]),
+    )
 
 
 def test_an_interval_weighs_by_tokens_and_leaves_refused_steps_out() -> None:
     interval = Interval(("high", "low"), [0, 1])
-    assert interval.add(batch(), 2.0, torch.tensor([4.0, 5.0, 0.0]), 3.0, True) == (5, 3)
-    interval.add(batch(), math.nan, torch.tensor([math.nan, 1.0, 0.0]), math.nan, False)
+    assert interval.add(rows(4.0, 5.0, 0.0), LENGTHS, 2.0, 3.0, True) == (5, 3)
+    interval.add(rows(math.nan, 1.0, 0.0), LENGTHS, math.nan, math.nan, False)
     line = interval.line()
     assert line["loss"] == 2.0
     assert line["nll"] == 3.0
@@ -99,7 +106,7 @@ def test_an_interval_weighs_by_tokens_and_leaves_refused_steps_out() -> None:
 
 def test_an_interval_of_refused_steps_has_no_means() -> None:
     interval = Interval(("high",), [0, 0])
-    interval.add(batch(), math.inf, torch.zeros(3), math.inf, False)
+    interval.add(rows(0.0, 0.0, 0.0), LENGTHS, math.inf, math.inf, False)
     line = interval.line()
     assert line["loss"] is line["nll"] is line["grad_norm"] is line["grad_norm_max"] is None
     json.dumps(line, allow_nan=False)
@@ -107,29 +114,24 @@ def test_an_interval_of_refused_steps_has_no_means() -> None:
 
 def test_an_interval_goes_on_from_its_state() -> None:
     one, other = (Interval(("high", "low"), [0, 1]) for _ in range(2))
-    one.add(batch(), 2.1, torch.tensor([4.1, 5.3, 0.0]), 3.3, True)
+    one.add(rows(4.1, 5.3, 0.0), LENGTHS, 2.1, 3.3, True)
     other.load(json.loads(json.dumps(one.state())))
     for interval in (one, other):
-        interval.add(batch(), 1.7, torch.tensor([1.1, 0.7, 0.0]), 0.2, True)
+        interval.add(rows(1.1, 0.7, 0.0), LENGTHS, 1.7, 0.2, True)
     assert one.line() == other.line()
 
 
 def test_the_gradient_ratio_is_of_the_first_and_last_encoder_layer() -> None:
-    grads = {
-        "enc000.a": torch.tensor([3.0, 4.0]),
-        "enc001.a": torch.tensor([100.0]),
-        "enc002.a": torch.tensor([2.0]),
-        "dec000.a": torch.tensor([7.0]),
-    }
-    assert monitor.gradient_ratio(grads) == pytest.approx(2.5)
-    assert monitor.gradient_ratio({"enc000.a": torch.ones(2)}) is None
-    assert monitor.gradient_ratio({"enc000.a": torch.ones(2), "enc001.a": torch.zeros(2)}) is None
+    norms = {"enc000.a": 3.0, "enc000.b": 4.0, "enc001.a": 100.0, "enc002.a": 2.0, "dec000.a": 7.0}
+    assert monitor.gradient_ratio(norms) == pytest.approx(2.5)
+    assert monitor.gradient_ratio({"enc000.a": 1.0}) is None
+    assert monitor.gradient_ratio({"enc000.a": 1.0, "enc001.a": 0.0}) is None
 
 
 def test_update_ratios_by_segment() -> None:
-    before = {"head.a": torch.tensor([3.0]), "head.b": torch.tensor([4.0]), "x.a": torch.zeros(2)}
-    after = {"head.a": torch.tensor([3.0]), "head.b": torch.tensor([4.5]), "x.a": torch.ones(2)}
-    assert monitor.update_ratios(before, after) == {"head": pytest.approx(0.1), "x": 0.0}
+    weights = {"head.a": 3.0, "head.b": 4.0, "x.a": 0.0}
+    moved = {"head.a": 0.0, "head.b": 0.5, "x.a": 1.0}
+    assert monitor.update_ratios(weights, moved) == {"head": pytest.approx(0.1), "x": 0.0}
 
 
 def test_memory_weights_are_shares() -> None:
@@ -190,7 +192,7 @@ def test_snapshots_keep_the_newest_and_the_best(tmp_path: Path) -> None:
     for step in (10, 20, 30):
         kept.add(step)
     assert names(tmp_path) == [5, 10, 20, 30]  # nothing goes before the state is saved
-    kept.prune(best=5)
+    kept.prune(5)
     assert names(tmp_path) == [5, 20, 30]
     assert kept.newest() == [kept.folder(20), kept.folder(30)]
 

@@ -1,4 +1,4 @@
-"""The one-process engine: micro-batches, seeds, precision, weights in and out."""
+"""The engine in one process: micro-batches, seeds, precision, weights in and out."""
 
 import shutil
 
@@ -12,6 +12,7 @@ from m4nmt.model.flow import Projection, Tokens
 from m4nmt.model.init import materialise
 from m4nmt.model.translation import build
 from m4nmt.parallel.apply import choose_device
+from m4nmt.train.clip import total
 
 
 def reference(b: Batch) -> tuple[float, dict[str, Tensor]]:
@@ -32,8 +33,8 @@ def test_the_number_of_microbatches_changes_no_gradient(microbatches: int) -> No
     result = made.step(b)
     assert float(result.loss) == pytest.approx(expected_loss, rel=1e-6)
     assert distance(gradients(made), expected) < 1e-6
-    assert float(made.grad_norm()) == pytest.approx(norm(expected), rel=1e-6)
-    assert float(result.nll_B.sum()) / b.tokens == pytest.approx(expected_loss, rel=1e-6)
+    assert total(made.grad_norms()) == pytest.approx(norm(expected), rel=1e-6)
+    assert float(result.rows.nll_B.sum()) / b.tokens == pytest.approx(expected_loss, rel=1e-6)
 
 
 def test_control_other_weights_or_one_other_token_change_every_gradient() -> None:
@@ -84,7 +85,7 @@ def test_rows_that_do_not_divide_are_refused_in_training_and_taken_in_validation
     for rows in (6, 3):
         a, b = made.evaluate(batch(rows=rows)), whole.evaluate(batch(rows=rows))
         assert float(a.loss) == pytest.approx(float(b.loss), rel=1e-6)
-        assert a.nll_B.shape == (rows,)
+        assert a.rows.nll_B.shape == (rows,)
 
 
 def test_auxiliary_loss_counts_once_whatever_the_pieces() -> None:
@@ -92,11 +93,11 @@ def test_auxiliary_loss_counts_once_whatever_the_pieces() -> None:
     for microbatches in (1, 4):
         made = engine(microbatches=microbatches)
         table = dict(made.named_parameters())["source.table"]
-        made.model.head.register_forward_hook(  # type: ignore[attr-defined]
+        made.stages[0].part.head.register_forward_hook(  # type: ignore[attr-defined]
             lambda _m, _i, flow, table=table: flow._replace(aux=flow.aux + table.square().sum())
         )
         losses.append(float(made.step(batch()).loss))
-        norms.append(float(made.grad_norm()))
+        norms.append(total(made.grad_norms()))
         assert losses[-1] > float(engine().step(batch()).loss) + 1
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
@@ -129,10 +130,10 @@ def test_microbatches_of_equal_rows_see_different_dropout() -> None:
         half.shape,
         2 * half.tokens,
     )
-    nll_B = made.step(twice).nll_B
+    nll_B = made.step(twice).rows.nll_B
     assert not torch.equal(nll_B[:4], nll_B[4:])
     made.seed_step(0)
-    assert torch.equal(made.step(twice).nll_B, nll_B)
+    assert torch.equal(made.step(twice).rows.nll_B, nll_B)
 
 
 def test_evaluation_has_no_dropout_and_leaves_no_trace() -> None:
@@ -184,17 +185,20 @@ def test_the_norm_of_a_large_gradient_is_exact() -> None:
     table.data = torch.zeros(8000, 512)
     table.grad = torch.randn(8000, 512, generator=torch.Generator().manual_seed(0))
     exact = float(torch.linalg.vector_norm(table.grad.double()))
-    assert float(made.grad_norm()) == pytest.approx(exact, rel=1e-6)
+    assert total(made.grad_norms()) == pytest.approx(exact, rel=1e-6)
 
 
-@pytest.mark.parametrize("factor", [0.25, torch.tensor(0.25)], ids=["number", "tensor"])
-def test_gradients_are_scaled_in_place(factor: float | Tensor) -> None:
+def test_gradients_are_scaled_in_place_together_or_each_by_its_own() -> None:
     made = engine()
     made.step(batch())
     before = gradients(made)
-    made.scale_grads(factor)
+    made.scale_grads(0.25)
     after = gradients(made)
     assert all(torch.equal(after[n], before[n] * 0.25) for n in before)
+    made.scale_grads({n: 2.0 if n == "source.table" else 1.0 for n in before})
+    again = gradients(made)
+    assert torch.equal(again["source.table"], after["source.table"] * 2)
+    assert all(torch.equal(again[n], after[n]) for n in before if n != "source.table")
 
 
 def test_full_weights_are_whole_copies_with_a_tied_table_once() -> None:
@@ -274,7 +278,7 @@ def test_a_gpu_gives_the_cpus_gradients(precision: str) -> None:
 
     b = batch()
     config = ParallelConfig(device="cuda", microbatches=2, precision=precision)  # type: ignore[arg-type]
-    made = parallelize(build(tiny()), config, cross_entropy, 1)
+    made = parallelize(tiny(), config, cross_entropy, 1)
     loss, expected = float(made.step(b).loss), reference(b)
     assert loss == pytest.approx(expected[0], rel=1e-5 if precision == "fp32" else 2e-2)
     found = {n: g.cpu() for n, g in gradients(made).items()}

@@ -1,0 +1,182 @@
+"""`m4nmt train --devices N`: N processes on this machine, started again when one of them dies.
+
+torch's elastic agent starts and ends the processes and gives them their ranks. What is ours: one
+agent for each life of the group, so that nothing of a dead one is left in its store; signals are
+passed on and then waited for, so that the processes can save; a verdict (exit codes 1 and 2) is not
+tried again. Not its job: what a process does (train), several machines (torchrun).
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_LAUNCHER = "M4NMT_LAUNCHER"
+_FINAL = (0, 1, 2, 130)  # good, failed, wrong use, Ctrl-C: another try would end in the same
+_PR_SET_PDEATHSIG = 1
+
+
+class _StoppedError(Exception):
+    """A signal came before the processes were there to save anything."""
+
+
+class _Stop:
+    """What signals ask of a group of processes.
+
+    The processes stand in sessions of their own, so that a terminal's Ctrl-C reaches this one only.
+    """
+
+    def __init__(self) -> None:
+        self.agent: Any = None
+        self.wanted = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Pass a signal on: first the wish to save and leave, at a second Ctrl-C the interruption.
+
+        Raises:
+            _StoppedError: there is nobody yet to pass it on to.
+        """
+        again, self.wanted = self.wanted, True
+        hard = again and number == signal.SIGINT
+        if again and not hard:
+            return
+        pids = [w.id for w in self.agent.get_worker_group().workers] if self.agent else []
+        if not pids or not all(isinstance(pid, int) for pid in pids):
+            raise _StoppedError
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT if hard else signal.SIGTERM)
+
+
+def launch(command: Sequence[str], devices: int, restarts: int) -> int:
+    """Run a command of Python (`-m m4nmt ...`) in `devices` processes; exit code of the group.
+
+    A group in which a process is killed, or loses another (75), is started again from the last
+    checkpoint, at most `restarts` times. Rank 0 keeps the terminal; what the others write to stderr
+    is shown with their rank before it.
+    """
+    _quiet()
+    stop = _Stop()
+    threads = str(max(1, len(os.sched_getaffinity(0)) // devices))
+    env = {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+        "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGQUIT",  # the others are passed on by `_Stop`
+        _LAUNCHER: str(os.getpid()),
+    }
+    try:
+        with _environment(env), _signals(stop), tempfile.TemporaryDirectory("m4nmt") as logs:
+            for left in range(restarts, -1, -1):
+                code = _live(command, devices, logs, stop)
+                if code in _FINAL or stop.wanted or not left:
+                    break
+                log.warning("a process died (exit code %d); starting again, %d left", code, left)
+        return code
+    except _StoppedError:
+        return 128 + signal.SIGTERM
+
+
+def _live(command: Sequence[str], devices: int, logs: str, stop: _Stop) -> int:
+    """One life of the group, from its start to the end of its last process; its exit code."""
+    from torch.distributed.elastic.agent.server.api import WorkerSpec
+    from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+    from torch.distributed.elastic.rendezvous import RendezvousParameters
+    from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
+
+    others = range(1, devices)
+    where = RendezvousParameters(
+        backend="c10d",
+        endpoint="localhost:0",  # a free port
+        run_id=uuid.uuid4().hex,
+        min_nodes=1,
+        max_nodes=1,
+        local_addr="localhost",
+    )
+    spec = WorkerSpec(
+        role="m4nmt",
+        local_world_size=devices,
+        entrypoint=sys.executable,
+        args=tuple(word.replace("$", "$$") for word in command),  # the agent fills in templates
+        rdzv_handler=get_rendezvous_handler(where),
+        max_restarts=0,
+        local_addr="localhost",
+    )
+    agent = LocalElasticAgent(
+        spec,
+        DefaultLogsSpecs(
+            log_dir=logs,
+            redirects=dict.fromkeys(others, Std.ALL),
+            tee=dict.fromkeys(others, Std.ERR),
+        ),
+        log_line_prefix_template="[rank ${rank}] ",
+    )
+    stop.agent = agent
+    try:
+        result = agent.run()
+    finally:
+        stop.agent = None
+        spec.rdzv_handler.shutdown()
+    return _verdict({rank: failure.exitcode for rank, failure in result.failures.items()})
+
+
+def _verdict(failures: Mapping[int, int]) -> int:
+    """Exit code of a group, from those of the processes that failed, the first one first.
+
+    A process that says what is wrong counts before one that was killed, and this before those that
+    only lost another.
+    """
+    from m4nmt.parallel.watchdog import EXIT
+
+    codes = list(failures.values())
+    told = [code for code in codes if code > 0 and code != EXIT]
+    killed = [128 - code for code in codes if code < 0]
+    return (told + killed + codes + [0])[0]
+
+
+def follow() -> None:
+    """In a process that `launch` started: leave, saving, when the launcher dies."""
+    if os.environ.get(_LAUNCHER) == str(os.getppid()):
+        with suppress(OSError, AttributeError):  # Linux only
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
+def _quiet() -> None:
+    """The agent reports every failure on a screenful; the processes have said it in a line."""
+    import torch.distributed.elastic.agent.server.local_elastic_agent  # noqa: F401
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _signals(stop: _Stop) -> Iterator[None]:
+    before = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
