@@ -97,6 +97,11 @@ class ParallelConfig:
                 f"virtual={self.virtual} stages a device need schedule=interleaved or bfs; "
                 f"{self.schedule} has one"
             )
+        if self.schedule == "1f1b" and self.pipeline > self.microbatches:
+            raise ValueError(
+                f"schedule=1f1b needs at least as many microbatches ({self.microbatches}) as stages "
+                f"({self.pipeline}); raise microbatches, or take schedule=gpipe"
+            )
         if self.schedule == "interleaved" and self.microbatches % self.pipeline:
             raise ValueError(
                 f"schedule=interleaved needs microbatches ({self.microbatches}) in whole rounds of "

@@ -233,7 +233,7 @@ def _buffers(job: Job, stage: int) -> float:
         return 0.0
     into = crossed(job, stage)
     back = crossed(job, stage + 1) if stage + 1 < len(job.stages) else 0.0
-    return into + back
+    return job.parallel.microbatches * (into + back)
 
 
 def crossed(job: Job, stage: int) -> float:

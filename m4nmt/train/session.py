@@ -12,10 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 from m4nmt.checkpoint import store as checkpoints
 from m4nmt.checkpoint.load import Found
-from m4nmt.checkpoint.manifest import CheckpointError
+from m4nmt.checkpoint.manifest import CheckpointError, LostRanksError
 from m4nmt.core import ranks
 from m4nmt.core.progress import Ticker, console, progress
-from m4nmt.core.ranks import RankError
+from m4nmt.core.ranks import LostRankError, RankError
 from m4nmt.data.loader import Loader, LoaderState, fixed_batches
 from m4nmt.data.settings import DataConfig
 from m4nmt.data.store import Store
@@ -262,7 +262,7 @@ class Session:
                 self.folder / "checkpoints", state.step, state.tensors(), blobs, self.config.keep
             )
         except CheckpointError as error:
-            self._alarm("save_failed", state.step, str(error))
+            self._save_failed(state.step, error)
             return False
         if isinstance(done, checkpoints.Saving):
             named = (*state.snapshots.state(), state.stopping.best_step)
@@ -279,9 +279,19 @@ class Session:
         try:
             saving.result()
         except CheckpointError as error:
-            self._alarm("save_failed", step, str(error))
+            self._save_failed(step, error)
         else:
             self._saved(step, named)
+
+    def _save_failed(self, step: int, error: CheckpointError) -> None:
+        """A fault of the disk is told; a lost rank ends the run.
+
+        Raises:
+            LostRankError: see there.
+        """
+        if isinstance(error, LostRanksError):
+            raise LostRankError(str(error)) from error
+        self._alarm("save_failed", step, str(error))
 
     def _saved(self, step: int, named: Sequence[int] = ()) -> None:
         """A checkpoint of `step` is there, which names these snapshots."""

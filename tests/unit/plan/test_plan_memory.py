@@ -74,18 +74,27 @@ def test_peak_of_every_rule_within_a_tenth(rule: Remat, precision: Any) -> None:
     assert predicted_peak(made) < 0.9 * predicted_peak(keeping)  # the control
 
 
-@pytest.mark.parametrize("name", ["PreNorm-top", "PreNorm-transparent", "DeepNorm-transparent"])
+KEPT = [
+    *((n, KeepAll()) for n in ("PreNorm-top", "PreNorm-transparent", "DeepNorm-transparent")),
+    *(("PreNorm-transparent", rule) for rule in (Recompute(), Recompute(every=2), Selective())),
+]
+
+
+@pytest.mark.parametrize(("name", "rule"), KEPT, ids=str)
 @pytest.mark.parametrize("cut", [("enc001", "dec001"), ("bridge", "target"), ("target", "head")])
-def test_stages_of_a_pipeline_keep_what_is_predicted(name: str, cut: tuple[str, ...]) -> None:
+def test_stages_of_a_pipeline_keep_what_is_predicted(
+    name: str, rule: Remat, cut: tuple[str, ...]
+) -> None:
     """Each stage for itself: what it is given lies in buffers, what it gives is kept."""
     model = wider(VARIANTS[name])
-    parallel = ParallelConfig(pipeline=3, cut=cut, schedule="gpipe")
+    parallel = ParallelConfig(pipeline=3, cut=cut, schedule="gpipe", remat=rule)
     made = job(run(model, parallel), 3, "cpu")
     B, S, T = made.piece
     src, tgt = torch.randint(1, model.vocab, (B, S)), torch.randint(1, model.vocab, (B, T))
     tokens = Tokens(src, tgt, readout=lambda x, _: x.sum())
     for number, names in enumerate(made.stages):
         part = real(model, names=names).train()
+        remat(part, rule)
         given = [
             torch.randn(t.shape, requires_grad=True)
             for t in crossing(model, names[0], Shape(*made.piece), torch.float32)
