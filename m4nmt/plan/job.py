@@ -202,9 +202,3 @@ def _refuse(model: ModelConfig, parallel: ParallelConfig, layout: Layout) -> Non
     check(model, alone_, layout)
     if parallel.stages > 1 and parallel.offload:
         raise ValueError("parallel: offload with a pipeline is not supported; take one of them")
-    short = parallel.microbatches < parallel.pipeline
-    if parallel.stages > 1 and parallel.schedule == "1f1b" and short:
-        raise ValueError(
-            f"parallel: schedule 1f1b needs at least as many microbatches "
-            f"({parallel.microbatches}) as stages ({parallel.pipeline})"
-        )

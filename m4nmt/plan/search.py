@@ -92,7 +92,7 @@ def _candidates(config: RunConfig, devices: int) -> Iterator[tuple[RunConfig, tu
     counts = {layer.ffn.experts for layer in layers if isinstance(layer.ffn, MoEConfig)}
     segments = len(config.model.encoder) + len(config.model.decoder) + 4
     plain = replace(
-        config.parallel, cut=(), offload=False, virtual=1, schedule="1f1b", microbatches=1
+        config.parallel, cut=(), offload=False, virtual=1, schedule="gpipe", microbatches=1
     )
     for pipeline in _divisors(devices, segments):
         for tensor in _divisors(devices // pipeline, _MOST_TENSOR):

@@ -92,7 +92,7 @@ def test_a_mixture_costs_its_chosen_experts_and_its_router() -> None:
 def test_stages_hold_all_segments_in_order_and_none_is_empty() -> None:
     model = config(n=5, m=4)
     for stages in range(1, len(segment_names(model)) + 1):
-        found = stage_names(model, ParallelConfig(pipeline=stages), SHAPE)
+        found = stage_names(model, ParallelConfig(pipeline=stages, schedule="gpipe"), SHAPE)
         assert len(found) == stages
         assert all(found)
         assert tuple(name for names in found for name in names) == segment_names(model)
@@ -106,7 +106,7 @@ def test_virtual_stages_are_cut_finer() -> None:
 def test_a_large_vocabulary_leaves_the_last_stage_few_layers() -> None:
     def last(vocab: int) -> int:
         model = classic(layers=6, dim=64, hidden=256, heads=4, vocab=vocab)
-        return len(stage_names(model, ParallelConfig(pipeline=4), SHAPE)[-1])
+        return len(stage_names(model, ParallelConfig(pipeline=4, schedule="gpipe"), SHAPE)[-1])
 
     assert last(50_000) < last(100)
 
@@ -120,7 +120,7 @@ def test_transparent_attention_makes_encoder_layers_dearer() -> None:
 
 def test_a_given_cut_is_kept() -> None:
     cut = ("bridge", "dec001")
-    found = stage_names(config(), ParallelConfig(pipeline=3, cut=cut), SHAPE)
+    found = stage_names(config(), ParallelConfig(pipeline=3, cut=cut, schedule="gpipe"), SHAPE)
     assert [names[0] for names in found] == ["source", *cut]
 
 
@@ -134,20 +134,20 @@ def test_a_given_cut_is_kept() -> None:
     ],
 )
 def test_a_wrong_cut_is_refused(cut: tuple[str, ...], said: str) -> None:
-    parallel = ParallelConfig(pipeline=len(cut) + 1, cut=cut)
+    parallel = ParallelConfig(pipeline=len(cut) + 1, cut=cut, schedule="gpipe")
     with pytest.raises(ValueError, match=said):
         stage_names(config(), parallel, SHAPE)
 
 
 def test_more_stages_than_segments_are_refused() -> None:
     with pytest.raises(ValueError, match="only 9 segments"):
-        stage_names(config(), ParallelConfig(pipeline=10), SHAPE)
+        stage_names(config(), ParallelConfig(pipeline=10, schedule="gpipe"), SHAPE)
 
 
 def test_an_unknown_vocabulary_is_refused() -> None:
     unknown: ModelConfig = replace(config(), vocab=0)
     with pytest.raises(ValueError, match="vocab"):
-        stage_names(unknown, ParallelConfig(pipeline=2), SHAPE)
+        stage_names(unknown, ParallelConfig(pipeline=2, microbatches=2), SHAPE)
 
 
 def test_gpipes_model_is_cut_into_stages_as_long_as_each_other() -> None:

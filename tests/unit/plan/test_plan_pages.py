@@ -44,7 +44,7 @@ def test_json_is_for_programs(capsys: Any) -> None:
 
 
 def test_a_layout_that_cannot_run_is_told_and_another_offered(capsys: Any) -> None:
-    options = ["debug", "--devices", "2", "--set", "parallel.pipeline=3", "--search", "1"]
+    options = ["debug", "--devices", "2", "--set", "parallel.replicate=3", "--search", "1"]
     assert main(["plan", *options]) == 1
     said = capsys.readouterr().out
     assert "cannot run" in said
@@ -81,6 +81,9 @@ def test_drawing_has_a_box_for_every_action() -> None:
     drawn = _drawn(4, 6)
     boxes = drawn.findall("g")
     assert len(boxes) == 4 * 6 * 2
+    titles = [box.findtext("title", "") for box in boxes]
+    assert len({title.split(":")[0] + title.split()[6] for title in titles}) == len(boxes)
+    assert {title.split(",")[0] for title in titles} == {f"device {k}" for k in range(4)}
     assert sum(box.get("class", "").startswith("f") for box in boxes) == 4 * 6
     ends = [
         float(r.get("x", 0)) + float(r.get("width", 0))
