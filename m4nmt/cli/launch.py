@@ -131,15 +131,18 @@ def _live(command: Sequence[str], devices: int, logs: str, stop: _Stop) -> int:
 def _verdict(failures: Mapping[int, int]) -> int:
     """Exit code of a group, from those of the processes that failed, the first one first.
 
-    A process that says what is wrong counts before one that was killed, and this before those that
-    only lost another.
+    The first one is the cause, for the others were then told to leave; unless it only lost another
+    (75), which may have failed before it but ended after it.
     """
     from m4nmt.parallel.watchdog import EXIT
 
-    codes = list(failures.values())
-    told = [code for code in codes if code > 0 and code != EXIT]
-    killed = [128 - code for code in codes if code < 0]
-    return (told + killed + codes + [0])[0]
+    codes = [code if code > 0 else 128 - code for code in failures.values()]
+    if not codes:
+        return 0
+    causes = [code for code in codes if code != EXIT]
+    if codes[0] == EXIT and causes:
+        return min(causes)  # one that says what is wrong before one that was killed
+    return codes[0]
 
 
 def follow() -> None:

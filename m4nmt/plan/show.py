@@ -30,6 +30,7 @@ _DEVICES = 5  # shown of a long pipeline
 COLUMNS = (
     "layout", "M x rows", "schedule", "remat", "memory", "bubble", "tokens/s", "MFU", "days",
 )  # fmt: skip
+_WIDE, _LESS = 100, ("schedule", "bubble")  # left out where a terminal is narrower
 _LEFT = 4  # columns of words; the others are numbers
 
 
@@ -57,10 +58,12 @@ def show_found(found: Found, console: Console) -> None:
     if found.best:
         title = "Best layouts that fit, by predicted speed"
         table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
-        for i, name in enumerate(COLUMNS):
-            table.add_column(name, justify="left" if i < _LEFT else "right", no_wrap=True)
+        shown = [i for i, name in enumerate(COLUMNS) if console.width >= _WIDE or name not in _LESS]
+        for i in shown:
+            table.add_column(COLUMNS[i], justify="left" if i < _LEFT else "right", no_wrap=True)
         for plan in found.best:
-            table.add_row(short_name(plan), *row(plan)[1:])
+            cells = [short_name(plan), *row(plan)[1:]]
+            table.add_row(*(cells[i] for i in shown))
         console.print(table)
         options = " ".join(f"--set {text}" for text in assignments(found.best[0]))
         console.print(f"({LETTERS}.)\nThe first one: {options}")

@@ -45,6 +45,7 @@ TWO = [
     Case("zero 2", {"shard": 2, "zero": 2}, UNTIED),
     Case("zero 1", {"shard": 2, "zero": 1}, plain()),
     Case("zero 3, remat", {"shard": 2, "remat": Recompute()}, DROPPING),
+    Case("zero 3, offload", {"shard": 2, "offload": True}, MIXED),
     Case("tensor", {"tensor": 2}, plain()),
     Case("tensor, gated, grouped heads", {"tensor": 2}, UNTIED),
     Case("1f1b, remat", {"pipeline": 2, "remat": Recompute(every=2)}, DROPPING, exact=True),

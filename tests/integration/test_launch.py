@@ -220,7 +220,8 @@ def test_the_code_of_a_group_is_that_of_its_cause() -> None:
     assert _verdict({0: 75, 1: 2}) == 2
     assert _verdict({0: 75, 1: -9}) == 137
     assert _verdict({1: 75, 0: 75}) == 75
-    assert _verdict({0: -15, 1: 1}) == 1
+    assert _verdict({0: -9, 1: 1}) == 137  # whose loader was told to leave, say
+    assert _verdict({0: 75, 1: -15, 2: 1}) == 1
 
 
 # ---- training itself
