@@ -12,7 +12,7 @@ from m4nmt.model.settings import ModelConfig
 from m4nmt.model.translation import TranslationModel, build
 from m4nmt.parallel import weights
 from m4nmt.parallel.check import check
-from m4nmt.parallel.cut import stage_names
+from m4nmt.parallel.cut import TYPICAL, stage_names
 from m4nmt.parallel.engine import Engine, Loss
 from m4nmt.parallel.experts import spread_experts
 from m4nmt.parallel.laid import Laid
@@ -25,8 +25,6 @@ from m4nmt.parallel.stage import Stage, Step
 from m4nmt.parallel.tensor import split_tensors
 from m4nmt.parallel.tied import Tied
 from m4nmt.parallel.world import World
-
-TYPICAL = (64, 32, 32)  # rows and lengths for which stages are balanced
 
 
 def parallelize(

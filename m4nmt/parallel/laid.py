@@ -154,9 +154,12 @@ class Laid:
         self._step.begin(batch.tokens, everywhere, first, self.device)
 
     def _precision(self) -> AbstractContextManager[None]:
-        """Autocast keeps its bf16 copies of the weights until the block ends: one cast a step."""
-        on = self.config.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=on)
+        """Autocast keeps its bf16 copies of the weights until the block ends, one cast a step, but
+        not of weights that are gathered for each use: the copies would keep them all whole."""
+        on, layout = self.config.precision == "bf16", self.mesh.layout
+        gathered = layout.shard * layout.expert > 1 and self.config.zero == 3
+        keep = not gathered or self.config.stages > 1
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=on, cache_enabled=keep)
 
     def _ids(self, batch: Batch) -> Ids:
         ids = Ids(batch.src_BS, batch.tgt_BT, batch.out_BT)

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint
 from m4nmt.parallel.settings import KeepAll, Recompute, Remat, Selective
 
 # Results worth their memory: products of states and weights, and attention.
-_KEPT = frozenset(
+KEPT = frozenset(
     (
         torch.ops.aten.mm.default,
         torch.ops.aten.addmm.default,
@@ -41,7 +41,7 @@ def remat(part: nn.Module, rule: Remat) -> None:
 
 
 def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    kept = operation in _KEPT
+    kept = operation in KEPT
     return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
 
 

@@ -99,8 +99,8 @@ class ParallelConfig:
             )
         if self.schedule == "1f1b" and self.pipeline > self.microbatches:
             raise ValueError(
-                f"schedule=1f1b needs at least as many microbatches ({self.microbatches}) as stages "
-                f"({self.pipeline}); raise microbatches, or take schedule=gpipe"
+                f"schedule=1f1b needs as many microbatches ({self.microbatches}) as stages "
+                f"({self.pipeline}), or more; raise microbatches, or take schedule=gpipe"
             )
         if self.schedule == "interleaved" and self.microbatches % self.pipeline:
             raise ValueError(

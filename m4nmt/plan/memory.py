@@ -195,8 +195,13 @@ def _weights(job: Job, part: Sequence[Weight]) -> dict[str, float]:
         "gathered": 0.0,
     }
     if job.parallel.precision == "bf16":
-        copied = (w for w in part if _is_matrix(w) and w.copies == 1)
-        found["copies"] = float(sum(2 * numbers[w.name] for w in copied))
+        copied: dict[str, float] = {}
+        for w in part:
+            if _is_matrix(w) and w.copies == 1:
+                segment = w.name.partition(".")[0]
+                copied[segment] = copied.get(segment, 0.0) + 2 * numbers[w.name]
+        passing = rows > 1 and zero == 3 and not job.pipelined  # then autocast keeps none
+        found["copies"] = max([0.0, *copied.values()]) if passing else sum(copied.values())
     if rows == 1 and not job.parallel.offload:
         return found
     layers: dict[str, float] = {}

@@ -23,7 +23,7 @@ from m4nmt.model.flow import Flow, Projection, Tokens
 from m4nmt.model.settings import LayerConfig, ModelConfig, MoEConfig, Transparent
 from m4nmt.model.translation import build
 from m4nmt.parallel.cut import Shape
-from m4nmt.parallel.remat import _KEPT as KEPT
+from m4nmt.parallel.remat import KEPT
 from m4nmt.plan.gpu import gpu
 from m4nmt.plan.weights import dense_twin
 

@@ -283,6 +283,29 @@ def test_training_on_two_devices_is_training_on_one(tmp_path: Path) -> None:
     assert len(losses(tmp_path / "two")) == 8
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_run_whose_process_was_killed_is_the_run_that_was_not(tmp_path: Path, rank: int) -> None:
+    name = recipe(tmp_path, steps=120, save_every=10, workers=1)
+    whole = m4nmt("train", name, f"--run={tmp_path / 'whole'}", "--devices=2")
+    assert whole.returncode == 0, whole.stderr
+    run = tmp_path / "killed"
+    with subprocess.Popen(
+        [sys.executable, "-m", "m4nmt", "train", name, f"--run={run}", "--devices=2"],
+        env={**clean_env(), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        until(lambda: (run / "metrics.jsonl").exists() and len(losses(run)) > 25)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[rank]), signal.SIGKILL)
+        code, said = finish(process, timeout=200)
+    assert code == 0, said
+    assert "a process died (exit code 137); starting again, 3 left" in said
+    assert losses(run) == losses(tmp_path / "whole")
+    assert len(losses(run)) == 120
+
+
 def test_what_cannot_be_launched_is_wrong_use(tmp_path: Path) -> None:
     name = recipe(tmp_path)
     run = ("--run", str(tmp_path / "run"))
