@@ -182,24 +182,51 @@ def _page(given: argparse.Namespace, found: dict[tuple[int, int], list[dict[str,
         f"{given.rows} x {given.length} tokens, schedule {given.schedule}, fp32.",
         "",
         f"| micro-batches | one process, the same (s) | {K} stages (s) | speed-up | ideal "
-        "| of ideal "
+        "| of ideal | planned "
         "| GPipe, Table 2 | bubble, measured | bubble, formula | to one process, whole batch |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for m in given.microbatches:
         up, ideal = seconds[1, m] / seconds[K, m], K * m / (m + K - 1)
         bubble = 1 - statistics.median(r["busy"] for r in found[K, m])
         lines.append(
             f"| {m} | {seconds[1, m]:.2f} | {seconds[K, m]:.2f} | {up:.2f} | {ideal:.2f} "
-            f"| {up / ideal:.0%} | {GPIPE.get((K, m), '')} | {bubble:.1%} "
+            f"| {up / ideal:.0%} | {_planned(given, m):.2f} | {GPIPE.get((K, m), '')} | {bubble:.1%} "
             f"| {(K - 1) / (m + K - 1):.1%} | {seconds[1, 1] / seconds[K, m]:.2f} |"
         )
     lines += [
         "",
         "*Bubble, measured*: the share of a step in which the least busy stage computes no "
-        "micro-batch (waiting, sending and all that is not a forward or backward pass).",
+        "micro-batch (waiting, sending and all that is not a forward or backward pass). *Planned*: "
+        "what `m4nmt plan`'s simulator says for the stages' estimated costs.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _planned(given: argparse.Namespace, microbatches: int) -> float:
+    """The speed-up that the planner expects."""
+    from m4nmt.model.settings import classic
+    from m4nmt.model.translation import segment_names
+    from m4nmt.parallel.cut import Shape, segment_work, stage_names
+    from m4nmt.parallel.settings import ParallelConfig
+    from m4nmt.plan.simulate import Times, simulate
+
+    model = classic(
+        layers=given.layers,
+        dim=given.dim,
+        hidden=4 * given.dim,
+        heads=8,
+        dropout=0.0,
+        vocab=given.vocab,
+    )
+    shape = Shape(given.rows // microbatches, given.length, given.length)
+    config = ParallelConfig(pipeline=given.stages, schedule="gpipe", microbatches=microbatches)
+    names = stage_names(model, config, shape)
+    costs = dict(zip(segment_names(model), segment_work(model, shape), strict=True))
+    steps = [sum(costs[name].step for name in stage) for stage in names]
+    times = Times([s / 3 for s in steps], [s * 2 / 3 for s in steps])
+    made = simulate(given.schedule, given.stages, 1, microbatches, times)
+    return microbatches * sum(steps) / made.makespan
 
 
 def _processor() -> str:

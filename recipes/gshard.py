@@ -107,3 +107,17 @@ def gshard_small() -> RunConfig:
     base: RunConfig = recipe("bible100")()
     moe = MoEConfig(expert=base.model.encoder[0].ffn, router=Top2())
     return replace(base, name="gshard_small", model=_with_experts(base.model, moe))
+
+
+def gshard_tiny() -> RunConfig:
+    """The layout of the six on 2 processes: 8 experts in every other of 4+4 layers, d32, on image
+    captions."""
+    base: RunConfig = recipe("debug")()
+    plain = classic(layers=4, dim=32, hidden=64, heads=2)
+    moe = MoEConfig(experts=8, expert=DenseConfig(hidden=64), router=Top2())
+    return replace(
+        base,
+        name="gshard_tiny",
+        model=_with_experts(plain, moe),
+        parallel=ParallelConfig(expert=2),
+    )

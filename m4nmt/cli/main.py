@@ -1,6 +1,6 @@
 """`m4nmt <verb>`: finds the verb, runs it, and turns errors into one line and an exit code.
 
-Exit codes: 0 good, 1 failed, 2 wrong use.
+Exit codes: 0 good, 1 failed, 2 wrong use; of `train` also 75: another process hangs or is gone.
 """
 
 import argparse
