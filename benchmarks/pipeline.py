@@ -191,8 +191,8 @@ def _page(given: argparse.Namespace, found: dict[tuple[int, int], list[dict[str,
         bubble = 1 - statistics.median(r["busy"] for r in found[K, m])
         lines.append(
             f"| {m} | {seconds[1, m]:.2f} | {seconds[K, m]:.2f} | {up:.2f} | {ideal:.2f} "
-            f"| {up / ideal:.0%} | {_planned(given, m):.2f} | {GPIPE.get((K, m), '')} | {bubble:.1%} "
-            f"| {(K - 1) / (m + K - 1):.1%} | {seconds[1, 1] / seconds[K, m]:.2f} |"
+            f"| {up / ideal:.0%} | {_planned(given, m):.2f} | {GPIPE.get((K, m), '')} "
+            f"| {bubble:.1%} | {(K - 1) / (m + K - 1):.1%} | {seconds[1, 1] / seconds[K, m]:.2f} |"
         )
     lines += [
         "",

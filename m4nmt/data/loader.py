@@ -6,7 +6,7 @@ reached without walking there.
 Not its job: what is in a block (plan.py), how a batch is padded (batch.py).
 """
 
-import signal
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -116,7 +116,7 @@ class Loader:
             num_workers=self._workers,
             prefetch_factor=_AHEAD,
             collate_fn=_as_it_is,
-            worker_init_fn=_leave_signals,
+            worker_init_fn=_stand_apart,
             timeout=_WORKER_TIMEOUT,
             generator=torch.Generator(),  # its own: the global one belongs to training
         )
@@ -161,11 +161,10 @@ class _Items(Sampler[Item]):
         return self._items
 
 
-def _leave_signals(worker: int) -> None:
-    """Launchers and terminals signal a whole group of processes: the one that trains decides, and
-    ends its workers itself."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+def _stand_apart(worker: int) -> None:
+    """Launchers and terminals signal a whole group of processes. What it means is for the process
+    that trains to decide, so its workers stand in groups of their own. They end with it."""
+    os.setpgid(0, 0)
 
 
 def _as_it_is(chunk: Any) -> Any:
