@@ -32,7 +32,7 @@ def main() -> None:
     if given.worker is not None:
         _work(given)
         return
-    cases = [(1, 1), *((k, m) for m in given.microbatches for k in (1, given.stages))]
+    cases = sorted({(1, 1), *((k, m) for m in given.microbatches for k in (1, given.stages))})
     found: dict[tuple[int, int], list[dict[str, Any]]] = {case: [] for case in cases}
     for number in range(given.rounds):
         for case in cases:
@@ -120,7 +120,7 @@ def _work(given: argparse.Namespace) -> None:
     config = ParallelConfig(
         pipeline=given.world,
         microbatches=given.pieces,
-        schedule=given.schedule,
+        schedule=given.schedule if given.pieces >= given.world else "gpipe",
         device="cpu",
         timeout=600,
     )
@@ -225,7 +225,7 @@ def _planned(given: argparse.Namespace, microbatches: int) -> float:
     costs = dict(zip(segment_names(model), segment_work(model, shape), strict=True))
     steps = [sum(costs[name].step for name in stage) for stage in names]
     times = Times([s / 3 for s in steps], [s * 2 / 3 for s in steps])
-    made = simulate(given.schedule, given.stages, 1, microbatches, times)
+    made = simulate("gpipe", given.stages, 1, microbatches, times)
     return microbatches * sum(steps) / made.makespan
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from m4nmt.data.types import Batch
 from m4nmt.model.flow import Projection
 from m4nmt.model.routing import Summary
+from m4nmt.parallel.drift import Drift
 
 
 class Loss(Protocol):
@@ -93,6 +94,9 @@ class Engine(Protocol):
 
     def updated(self) -> None:
         """To be told after weights were changed in place (an update, a restored checkpoint)."""
+
+    def drifts(self) -> list[Drift]:
+        """Weights that ranks which should hold the same do not agree on."""
 
     def watched(self) -> AbstractContextManager[dict[str, Summary]]:
         """Note what routers do in the steps of the block; after it: by mixture, of all ranks."""

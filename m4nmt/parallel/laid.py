@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from m4nmt.core import ranks
 from m4nmt.data.types import Batch
@@ -18,6 +19,7 @@ from m4nmt.model.flow import PAD
 from m4nmt.model.moe import watch
 from m4nmt.model.routing import Summary, together
 from m4nmt.parallel import weights
+from m4nmt.parallel.drift import Drift, drifts
 from m4nmt.parallel.engine import Rows, StepLoss
 from m4nmt.parallel.mesh import Mesh
 from m4nmt.parallel.run import Ids, Runner
@@ -93,6 +95,10 @@ class Laid:
         self._begin(batch, pieces)
         with self._precision():
             self.runner.evaluate(self._ids(batch), pieces)
+        for stage in self.stages:
+            for module in stage.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()  # else what was gathered outlives a change of the weights
         return self._told(batch)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -116,6 +122,9 @@ class Laid:
 
     def updated(self) -> None:
         self.tied.spread()
+
+    def drifts(self) -> list[Drift]:
+        return drifts(self._parameters) if self.mesh.spread else []
 
     @contextmanager
     def watched(self) -> Iterator[dict[str, Summary]]:

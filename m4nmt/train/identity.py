@@ -32,6 +32,7 @@ HARMLESS = (
     "train.average",
     "train.average_every",
     "train.choose",
+    "train.compare_every",
     "train.early_stopping",
     "train.keep",
     "train.log_every",

@@ -27,7 +27,7 @@ from m4nmt.train.records import Sinks, timing
 from m4nmt.train.settings import TrainConfig
 from m4nmt.train.signals import Wish
 from m4nmt.train.state import State
-from m4nmt.train.trainer import Step
+from m4nmt.train.trainer import Step, TrainError
 from m4nmt.train.validate import summary, validate
 
 log = logging.getLogger(__name__)
@@ -149,6 +149,8 @@ class Session:
     def _after_step(self) -> None:
         config, step = self.config, self.state.step
         last = step == config.steps
+        if self._due(config.compare_every, 0):
+            self._compare()
         if self._due(config.log_every, 0) or (last and config.log_every):
             self._log()
         if self._due(config.validate_every, 0) or (last and config.validate_every):
@@ -157,6 +159,26 @@ class Session:
             self._snapshot(for_average=True)
         if self._due(config.save_every, 0):
             self.save(config.save_in_background and not last)
+
+    def _compare(self) -> None:
+        """Stop where ranks that should hold the same weights do not.
+
+        Raises:
+            TrainError: names them, and the last checkpoint that was compared to be good.
+        """
+        found = self.state.trainer.engine.drifts()
+        if not found:
+            return
+        step, every = self.state.step, self.config.compare_every
+        strays = sorted({rank for drift in found for rank in drift.ranks})
+        message = (
+            f"step {step}: {', '.join(strays)} hold other weights than their replicas "
+            f"({found[0].name} and {len(found) - 1} more), since step {step - every} at the "
+            "earliest; a memory or a processor is at fault. Go on without that machine, from a "
+            f"checkpoint of step {step - every} or before: delete later ones"
+        )
+        self.journal.write("drift", step, message=message, parameters=[d.name for d in found][:20])
+        raise TrainError(message)
 
     def _refused(self, done: Step) -> None:
         directions = self.data.store.directions

@@ -72,6 +72,7 @@ class TrainConfig:
         workers: processes that read batches ahead; 0 reads ahead in a thread. The batches are the
             same for any number.
         monitor_every: steps between readings of the monitors; 0 is off.
+        compare_every: steps between comparisons of the weights that several ranks hold; 0 is off.
         seed: of initialisation and dropout.
     """
 
@@ -91,6 +92,7 @@ class TrainConfig:
     average_every: int = 0
     workers: int = 0
     monitor_every: int = 0
+    compare_every: int = 100
     sinks: tuple[str, ...] = ("jsonl", "tensorboard")
     choose: Literal["lowest", "average", "best", "last"] = "lowest"
     seed: int = 1

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from m4nmt.data.types import Batch, Shape
 from m4nmt.model.settings import ModelConfig
+from m4nmt.model.translation import build
 from m4nmt.parallel import weights
 from m4nmt.parallel.apply import parallelize
 from m4nmt.parallel.laid import Laid
@@ -105,6 +106,19 @@ def worst(a: Gradients, b: Gradients) -> tuple[float, str]:
     return found[name], name
 
 
+def swap(made: Laid) -> Tensor:
+    """Rows of an evaluation, with other weights in between: twice the same, and the others'."""
+    batch = global_batch(made.data_rank, made.data_world)
+    before = made.evaluate(batch).rows.nll_B
+    shapes = {
+        n: p.shape for n, p in build(made.stages[0].part.config).canonical_parameters().items()
+    }
+    other = {n: torch.full(shape, 0.01 * len(n)) for n, shape in shapes.items()}
+    with made.replaced_weights(other):
+        between = made.evaluate(batch).rows.nll_B
+    return torch.stack((before, between, made.evaluate(batch).rows.nll_B))
+
+
 def compare(case: Case, world: World) -> str:
     """What is wrong with a layout; nothing if all is well."""
     config = ParallelConfig(device="cpu", **{"microbatches": 4, **case.parallel})
@@ -116,7 +130,9 @@ def compare(case: Case, world: World) -> str:
             if "ffn.down.weight" in name:
                 p.register_hook(lambda grad: grad * 1.5)
     loss, grads, norms, nll = step(made)
+    swapped = swap(made)
     expected = alone(case, pieces * data)
+    swapped_alone = swap(laid(replace(case, parallel={}), World(), pieces * data))
     if world.rank:
         return ""
     wrong = []
@@ -124,6 +140,8 @@ def compare(case: Case, world: World) -> str:
         wrong.append(f"loss {loss} for {expected[0]}")
     if not torch.allclose(nll, expected[3], rtol=1e-5, atol=1e-5):
         wrong.append("rows differ")
+    if not torch.allclose(swapped, swapped_alone, rtol=1e-5, atol=1e-5):
+        wrong.append("rows with other weights differ")
     off, name = worst(grads, expected[1])
     if off > 2e-5:
         wrong.append(f"gradient of {name} is off by {off:.2e}")

@@ -22,10 +22,15 @@ def config(manifest: Path, parallel: Mapping[str, Any], **changes: Any) -> RunCo
 
 def run(size: int, recipe: RunConfig, folder: Path) -> None:
     """Train with so many processes."""
+    arguments = (size, free_port(), recipe, folder)
+    torch.multiprocessing.spawn(_work, arguments, nprocs=size)  # type: ignore[no-untyped-call]
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(_work, (size, port, recipe, folder), nprocs=size)  # type: ignore[no-untyped-call]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _work(rank: int, size: int, port: int, recipe: RunConfig, folder: Path) -> None:

@@ -16,7 +16,13 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*?) -->\n)?```bash\n(?P<code>.*?)```", re.S)
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/cluster.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/tutorial.md",
+    "docs/cluster.md",
+    "docs/plan.md",
+]
 
 
 def blocks(page: str, needs: bool) -> str:
