@@ -7,6 +7,8 @@ Not its job: what is computed (the model), what is minimised (the injected loss)
 
 import torch
 
+from m4nmt.core import ranks
+from m4nmt.data.types import Shape
 from m4nmt.model.init import draw
 from m4nmt.model.settings import ModelConfig
 from m4nmt.model.translation import TranslationModel, build
@@ -16,6 +18,7 @@ from m4nmt.parallel.cut import TYPICAL, stage_names
 from m4nmt.parallel.engine import Engine, Loss
 from m4nmt.parallel.experts import spread_experts
 from m4nmt.parallel.laid import Laid
+from m4nmt.parallel.measure import measured
 from m4nmt.parallel.mesh import Mesh
 from m4nmt.parallel.remat import remat
 from m4nmt.parallel.run import Pipelined, Runner, Whole
@@ -51,7 +54,11 @@ def parallelize(
     layout = config.layout(world.size)
     check(model, config, layout)
     mesh = Mesh(layout, device)
-    names = stage_names(model, config, shape)
+    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+    costs = None
+    if config.balance == "measured" and config.stages > 1:
+        costs = ranks.led(lambda: measured(model, Shape(*shape), loss, device, dtype))
+    names = stage_names(model, config, shape, costs)
     step = Step(seed)
     stages, gathered = {}, []
     for number in range(mesh.place.pipeline, config.stages, layout.pipeline):
@@ -63,7 +70,6 @@ def parallelize(
             for name in part.names:
                 part.get_submodule(name).compile()  # in place; equal layers share one graph
         following = names[number + 1][0] if number + 1 < len(names) else ""
-        dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         stages[number] = Stage(part, following, loss, step, dtype)
         gathered += shard(stages[number], config, mesh)
         materialise(stages[number], device, seed, config.offload)

@@ -105,13 +105,17 @@ def _one_more(table: Sequence[float], total: Sequence[float], part: int) -> list
 
 
 def stage_names(
-    model: ModelConfig, config: ParallelConfig, shape: tuple[int, int, int]
+    model: ModelConfig,
+    config: ParallelConfig,
+    shape: tuple[int, int, int],
+    costs: Sequence[float] | None = None,
 ) -> list[tuple[str, ...]]:
     """Segments of every stage, in order. Stage s lives on device s % `config.pipeline`.
 
     Args:
         shape: (rows, source length, target length) for which the stages are balanced, where the
             config does not say where to cut.
+        costs: of every segment; None estimates them from their operations.
 
     Raises:
         ValueError: more stages than segments, or a cut that names no segments in order.
@@ -133,7 +137,7 @@ def stage_names(
         if any(a >= b for a, b in pairwise(edges)):
             raise ValueError(f"parallel.cut: {', '.join(config.cut)} are not in the model's order")
     else:
-        costs = [work.step for work in segment_work(model, Shape(*shape))]
+        costs = costs or [work.step for work in segment_work(model, Shape(*shape))]
         edges = [0, *accumulate(balanced(costs, stages))]
     return [names[a:b] for a, b in pairwise(edges)]
 

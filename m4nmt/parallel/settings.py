@@ -45,7 +45,9 @@ class ParallelConfig:
         schedule: order of micro-batches in the pipeline. "gpipe" and "1f1b" have one stage a
             device, "interleaved" and "bfs" have `virtual` stages a device.
         virtual: stages a device holds.
-        cut: first segment of every stage but the first; empty: balanced by estimated cost.
+        cut: first segment of every stage but the first; empty: balanced by cost.
+        balance: the cost of a segment: "estimated" from its operations, or "measured" on rank 0's
+            device when the run starts.
         replicate: copies of the model, each on other rows; 0 takes all devices that are left.
         shard: devices over which weights, gradients and moments are sharded (FSDP).
         zero: what is sharded between uses: 1 moments, 2 gradients too, 3 weights too
@@ -67,6 +69,7 @@ class ParallelConfig:
     schedule: ScheduleName = "1f1b"
     virtual: int = 1
     cut: tuple[str, ...] = ()
+    balance: Literal["estimated", "measured"] = "estimated"
     replicate: int = 0
     shard: int = 1
     zero: Literal[1, 2, 3] = 3

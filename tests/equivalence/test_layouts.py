@@ -53,6 +53,7 @@ TWO = [
     Case("1f1b, experts", {"pipeline": 2}, ROUTED),
     Case("experts", {"expert": 2}, ROUTED),
     Case("experts, dropless", {"expert": 2}, DROPLESS),
+    Case("cut by measurement", {"pipeline": 2, "balance": "measured"}, MIXED, exact=True),
     Case("cut by hand", {"pipeline": 2, "cut": ("target",)}, MIXED, exact=True),
     Case("control", {"pipeline": 2}, plain(), spoil=True),
 ]
