@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from m4nmt.cli.common import add_recipe, recipe_and_run
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     from m4nmt.cli.launch import follow
     from m4nmt.core.ranks import LostRankError
-    from m4nmt.parallel.watchdog import EXIT
+    from m4nmt.parallel.watchdog import COURTESY, EXIT
     from m4nmt.train.run import train
 
     world = _place()
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         outcome = train(config, folder, args.accept_changes)
     except (LostRankError, AcceleratorError) as error:
         print(f"m4nmt train: {type(error).__name__}: {error}", file=sys.stderr)
+        time.sleep(COURTESY)
         return EXIT
     if world.leader:
         print(f"{outcome.status} at step {outcome.step}; model: {outcome.model}", file=sys.stderr)

@@ -30,6 +30,7 @@ from typing import NamedTuple
 from m4nmt.core import ranks
 from m4nmt.parallel.world import World, lost
 
+COURTESY = 3.0  # seconds that a rank which lost another lets it end first, with its own exit code
 EXIT = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the run, start it again
 _TICK = 1.0  # seconds, at most, between two looks at the clock and the folder
 _SLACK = 0.02  # of the timeout by which the thread of C may be late, for not being armed each step

@@ -24,7 +24,7 @@ import logging, os, signal, sys, time
 from pathlib import Path
 from m4nmt.cli.launch import follow
 from m4nmt.core.ranks import LostRankError
-from m4nmt.parallel.watchdog import EXIT
+from m4nmt.parallel.watchdog import COURTESY, EXIT
 from m4nmt.parallel.world import joined
 from m4nmt.train.signals import wish_to_stop
 
@@ -68,6 +68,7 @@ try:
     sys.exit(train())
 except LostRankError as error:
     print(error, file=sys.stderr)
+    time.sleep(COURTESY)
     sys.exit(EXIT)
 """
 LAUNCH = "import sys; from m4nmt.cli.launch import launch; sys.exit(launch(sys.argv[3:], {}, {}))"
@@ -260,6 +261,7 @@ def m4nmt(*words: str, launcher: str = "-m") -> "subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_training_on_two_devices_is_training_on_one(tmp_path: Path) -> None:
     name = recipe(tmp_path, steps=8, save_every=4)
     plain = [

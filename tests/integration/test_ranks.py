@@ -35,7 +35,9 @@ def single(corpus: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param("replicate", marks=pytest.mark.slow), "pipeline", "shard x pipeline"]
+)
 def test_a_layout_trains_as_one_process_and_goes_on_as_another(
     name: str, corpus: Path, single: Path, tmp_path: Path
 ) -> None:
