@@ -21,6 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from machine import processor
+
 HERE = Path(__file__).resolve().parent
 WAYS = {  # name -> (processes, rematerialisation, micro-batches)
     "one process, everything kept": (1, "KeepAll", 1),
@@ -167,7 +169,7 @@ def _page(given: argparse.Namespace, rows: list[tuple[str, float, int, float]]) 
     lines = [
         "# Layers that fit",
         "",
-        f"{_processor()}; width {given.dim}, batch of {given.rows} x {given.length} tokens, "
+        f"{processor()}; width {given.dim}, batch of {given.rows} x {given.length} tokens, "
         f"{given.vocab} words, AdamW, fp32; {given.budget} GiB a process beyond what an idle "
         "one takes.",
         "",
@@ -193,14 +195,6 @@ def _deep(given: argparse.Namespace, empty: int) -> str:
         f"\n{given.deep:,} layers of width {thin.dim}, batch of {thin.rows} x {thin.length}, one "
         f"process, rematerialised: {peak:.2f} GiB; loss over {given.steps} steps {shown}.\n"
     )
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        return next(x for x in text.splitlines() if x.startswith("model name")).split(": ")[1]
-    except (OSError, StopIteration, IndexError):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from machine import processor
+
 HERE = Path(__file__).resolve().parent
 GPIPE = {(2, 1): 1.0, (2, 4): 1.7, (2, 32): 1.8, (4, 1): 1.07, (4, 4): 3.2, (4, 32): 3.4}
 
@@ -96,7 +98,6 @@ def _work(given: argparse.Namespace) -> None:
     import torch.distributed as dist
 
     from m4nmt.data.types import Batch, Shape
-    from m4nmt.model.settings import classic
     from m4nmt.parallel.apply import parallelize
     from m4nmt.parallel.settings import ParallelConfig
     from m4nmt.parallel.world import World
@@ -109,14 +110,7 @@ def _work(given: argparse.Namespace) -> None:
             "gloo", init_method=given.rendezvous, rank=given.worker, world_size=given.world
         )
     busy = _watch() if given.world > 1 else None
-    model = classic(
-        layers=given.layers,
-        dim=given.dim,
-        hidden=4 * given.dim,
-        heads=8,
-        dropout=0.0,
-        vocab=given.vocab,
-    )
+    model = _model(given)
     config = ParallelConfig(
         pipeline=given.world,
         microbatches=given.pieces,
@@ -145,6 +139,19 @@ def _work(given: argparse.Namespace) -> None:
     seconds = time.perf_counter() - started
     share = sum(busy) / seconds if busy else 1.0
     print(json.dumps({"seconds": seconds / given.steps, "busy": share}), flush=True)
+
+
+def _model(given: argparse.Namespace) -> Any:
+    from m4nmt.model.settings import classic
+
+    return classic(
+        layers=given.layers,
+        dim=given.dim,
+        hidden=4 * given.dim,
+        heads=8,
+        dropout=0.0,
+        vocab=given.vocab,
+    )
 
 
 def _watch() -> list[float]:
@@ -177,7 +184,7 @@ def _page(given: argparse.Namespace, found: dict[tuple[int, int], list[dict[str,
     lines = [
         "# Pipeline speed-up",
         "",
-        f"{_processor()}, each process on one core, {given.rounds} alternating rounds; "
+        f"{processor()}, each process on one core, {given.rounds} alternating rounds; "
         f"{given.layers}+{given.layers} layers, width {given.dim}, {given.vocab} words, batch of "
         f"{given.rows} x {given.length} tokens, schedule {given.schedule}, fp32.",
         "",
@@ -205,20 +212,12 @@ def _page(given: argparse.Namespace, found: dict[tuple[int, int], list[dict[str,
 
 def _planned(given: argparse.Namespace, microbatches: int) -> float:
     """The speed-up that the planner expects."""
-    from m4nmt.model.settings import classic
     from m4nmt.model.translation import segment_names
     from m4nmt.parallel.cut import Shape, segment_work, stage_names
     from m4nmt.parallel.settings import ParallelConfig
     from m4nmt.plan.simulate import Times, simulate
 
-    model = classic(
-        layers=given.layers,
-        dim=given.dim,
-        hidden=4 * given.dim,
-        heads=8,
-        dropout=0.0,
-        vocab=given.vocab,
-    )
+    model = _model(given)
     shape = Shape(given.rows // microbatches, given.length, given.length)
     config = ParallelConfig(pipeline=given.stages, schedule="gpipe", microbatches=microbatches)
     names = stage_names(model, config, shape)
@@ -227,14 +226,6 @@ def _planned(given: argparse.Namespace, microbatches: int) -> float:
     times = Times([s / 3 for s in steps], [s * 2 / 3 for s in steps])
     made = simulate("gpipe", given.stages, 1, microbatches, times)
     return microbatches * sum(steps) / made.makespan
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        return next(x for x in text.splitlines() if x.startswith("model name")).split(": ")[1]
-    except (OSError, StopIteration, IndexError):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

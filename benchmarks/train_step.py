@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from machine import processor
+
 HERE = Path(__file__).resolve().parent
 # peer -> (its environment and adapter, further arguments)
 PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -168,7 +170,7 @@ def _page(
     lines = [
         "# Training speed",
         "",
-        f"{_processor()}, {given.threads} threads, {given.rounds} alternating rounds of "
+        f"{processor()}, {given.threads} threads, {given.rounds} alternating rounds of "
         f"{given.updates} updates after {given.warmup}, about {given.batch_tokens} target tokens a "
         "batch; 6+6 layers, width 256, feed-forward 1,024, 4 heads, one tied table of 8,000 words, "
         "dropout 0.1, label smoothing 0.1, Adam. Tokens are real target tokens with their end "
@@ -198,14 +200,6 @@ def _page(
         shown = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
         lines += ["", f"Loss on held-out lines after {given.equal_loss} steps: {shown}."]
     return "\n".join(lines) + "\n"
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        return next(x for x in text.splitlines() if x.startswith("model name")).split(": ")[1]
-    except (OSError, StopIteration, IndexError):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
