@@ -12,11 +12,19 @@ _SEARCH = ("beam", "n_best", "length_alpha", "temperature", "top_k", "top_p", "s
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """RUN, --device, --precision, --threads."""
-    parser.add_argument("model", type=Path, metavar="RUN", help="run folder or model folder")
+    """RUN, --device, --precision, --threads, --engine."""
+    parser.add_argument("model", type=Path, metavar="RUN", help="run, model or export folder")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument(
+        "--precision", default="fp32", choices=("fp32", "bf16", "fp16", "int8", "auto")
+    )
     parser.add_argument("--threads", type=int, default=0, help="math threads (0: the default)")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=("auto", "native", "ctranslate2"),
+        help="auto: CTranslate2 on a CPU where it is installed and knows the model's parts",
+    )
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +52,7 @@ def load_translator(args: argparse.Namespace) -> Any:
         device=args.device,
         precision=args.precision,
         threads=args.threads,
+        engine=args.engine,
     )
 
 

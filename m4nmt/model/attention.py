@@ -15,6 +15,8 @@ from m4nmt.model.flow import Tokens
 from m4nmt.model.linear import Linear
 from m4nmt.model.settings import AttentionConfig, LayerConfig, Position
 
+_FEW = 16
+
 
 @lru_cache(maxsize=64)
 def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
@@ -56,6 +58,15 @@ def _by_products(
     return torch.bmm(weights, v).view(B, H, T, K)
 
 
+def _fused_pays(q_BHTK: Tensor) -> bool:
+    """Whether torch's fused kernel is the faster one on a CPU (measured)."""
+    rows, _, queries, _ = q_BHTK.shape
+    single = q_BHTK.dtype == torch.float32
+    if torch.is_grad_enabled():
+        return single
+    return rows <= _FEW or (single and not 1 < queries < _FEW)
+
+
 def attend(
     q_BHTK: Tensor,
     k_BGSK: Tensor,
@@ -70,22 +81,24 @@ def attend(
     """softmax(cap(q k / sqrt(K) + bias)) v under a mask, [B,H,T,K].
 
     The one place where the kernel is chosen. torch's fused kernel knows no cap and no learned
-    bias, and on a CPU in bf16 it is several times slower than the plain products.
+    bias; on a CPU it is several times slower than the plain products in bf16, and half as fast for
+    the few queries a row of a batch that is being decoded.
 
     Args:
         mask: True where a key may be seen, broadcastable to [B,H,T,S]. What a row gets that sees
             no key at all is finite and otherwise undefined.
         causal: instead of a mask: the queries are the last T of the S positions, and each sees
             those up to itself.
-        bias_HTS: added to the scaled products.
+        bias_HTS: added to the scaled products; may be [B,H,T,S].
         dropout: probability on the weights, 0 in inference.
         soft_cap: c tanh(logit / c) before the mask; 0 is off.
 
     Query head h reads key head h // (H / G).
     """
     T, S = q_BHTK.shape[2], k_BGSK.shape[2]
-    on_cpu = q_BHTK.device.type == "cpu"
-    fused = bias_HTS is None and not soft_cap and not (on_cpu and q_BHTK.dtype != torch.float32)
+    fused = bias_HTS is None and not soft_cap
+    if q_BHTK.device.type == "cpu":
+        fused = fused and _fused_pays(q_BHTK)
     square = causal and fused and T == S  # the kernel needs no mask for this one
     if causal and T > 1 and not square:
         mask = _causal(T, S, q_BHTK.device)
@@ -178,7 +191,8 @@ class SelfAttention(Attention):
 
 
 class CausalAttention(SelfAttention):
-    """Every target position sees itself and the past, some of which may lie in the store."""
+    """Every target position sees itself and the past, some of which may lie in the store, where
+    beams of one sentence share their past."""
 
     def __init__(
         self, dim: int, layer: LayerConfig, where: Position, gain: float, name: str
@@ -188,9 +202,16 @@ class CausalAttention(SelfAttention):
 
     def forward(self, x_BTD: Tensor, tokens: Tokens) -> Tensor:
         q_BTHK, k_BGTK, v_BGTK = self.project(x_BTD, tokens.store.offset)
-        k_BGSK, v_BGSK = tokens.store.self_attention(self.name, k_BGTK, v_BGTK)
-        bias_HTS = self.position.bias(x_BTD.shape[1], k_BGSK.shape[2])
-        return self.weigh(q_BTHK, k_BGSK, v_BGSK, causal=True, bias_HTS=bias_HTS)
+        seen = tokens.store.self_attention(self.name, k_BGTK, v_BGTK)
+        rows, T, D = x_BTD.shape
+        if seen.position_BS is None:
+            bias = self.position.bias(T, seen.k.shape[2])
+        else:
+            bias = self.position.bias_at(tokens.store.offset, seen.position_BS)
+        q_BQHK = q_BTHK.reshape(len(seen.k), -1, *q_BTHK.shape[2:])  # beams: further queries
+        causal = seen.mask is None
+        out_BQD = self.weigh(q_BQHK, seen.k, seen.v, seen.mask, causal=causal, bias_HTS=bias)
+        return out_BQD.view(rows, T, D)
 
 
 class CrossAttention(Attention):

@@ -112,8 +112,12 @@ class Vocabulary:
     slices: Slices
 
     def __call__(self, x: Tensor) -> Tensor:
-        logits = F.linear(x, self.table)
-        return self.soft_cap * torch.tanh(logits / self.soft_cap) if self.soft_cap else logits
+        return capped(F.linear(x, self.table), self.soft_cap)
+
+
+def capped(logits: Tensor, soft_cap: float) -> Tensor:
+    """c tanh(logit / c); 0 leaves them as they are."""
+    return soft_cap * torch.tanh(logits / soft_cap) if soft_cap else logits
 
 
 class Head(Ruled):

@@ -1,6 +1,7 @@
 """What travels through the segments (Flow) and what lies beside them all (Tokens).
 
-Shape letters: B rows, S source length, T target length, D width, H heads, V vocabulary.
+Shape letters: B rows, S source length (or keys), T target length (or queries), D width, H heads,
+G key/value heads, K head width, V vocabulary.
 
 `Flow` holds float tensors only, so that a pipeline can send it and gradients can come back.
 `Tokens` holds what every stage is given for itself: ids, the key/value store of the decoder
@@ -33,6 +34,22 @@ class Flow(NamedTuple):
     carry: tuple[Tensor, ...] = ()
 
 
+class Seen(NamedTuple):
+    """What self-attention sees; rows may be fewer than those that look, which are then several
+    beams of one row, one after another.
+
+    Attributes:
+        k, v: keys and values [B,G,S,K].
+        mask: True where a query of a row sees a key, [B,1,T,S]; None: the past, in order.
+        position_BS: of each key in its sentence; None: in order.
+    """
+
+    k: Tensor
+    v: Tensor
+    mask: Tensor | None = None
+    position_BS: Tensor | None = None
+
+
 class Store(Protocol):
     """Where attention keeps keys and values. Heads come second: [B,H,L,K]."""
 
@@ -40,7 +57,7 @@ class Store(Protocol):
     def offset(self) -> int:
         """Position of the first token of this call in its sentence."""
 
-    def self_attention(self, layer: str, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def self_attention(self, layer: str, k: Tensor, v: Tensor) -> Seen:
         """Take this call's keys and values, give those to attend to."""
 
     def cross_attention(
@@ -54,8 +71,8 @@ class PassThrough:
 
     offset = 0
 
-    def self_attention(self, layer: str, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        return k, v
+    def self_attention(self, layer: str, k: Tensor, v: Tensor) -> Seen:
+        return Seen(k, v)
 
     def cross_attention(
         self, layer: str, project: Callable[[], tuple[Tensor, Tensor]]

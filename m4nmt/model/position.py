@@ -88,6 +88,9 @@ class Unmoved(nn.Module):
     def bias(self, queries: int, keys: int) -> Tensor | None:
         return None
 
+    def bias_at(self, offset: int, position_BS: Tensor) -> Tensor | None:
+        return None
+
 
 class Rotations(Unmoved):
     """Rotated queries and keys, neighbours (2i, 2i + 1) paired (arXiv:2104.09864), in fp32.
@@ -158,10 +161,18 @@ class Biased(Ruled):
         device = self.table.device
         query = torch.arange(keys - queries, keys, device=device)
         distance_TS = torch.arange(keys, device=device)[None, :] - query[:, None]
-        which_TS = bucket(
-            distance_TS, self.bidirectional, self.config.buckets, self.config.distance
+        return self._of(distance_TS).permute(2, 0, 1)
+
+    def bias_at(self, offset: int, position_BS: Tensor) -> Tensor | None:
+        """[B,H,1,S] for a query at `offset` and keys at these positions."""
+        return self._of(position_BS - offset).transpose(1, 2)[:, :, None]
+
+    def _of(self, distance: Tensor) -> Tensor:
+        """A number for each distance and head, [...,H]."""
+        config = self.config
+        return F.embedding(
+            bucket(distance, self.bidirectional, config.buckets, config.distance), self.table
         )
-        return F.embedding(which_TS, self.table).permute(2, 0, 1)
 
 
 def added(config: settings.Position, dim: int, std: float) -> nn.Module:

@@ -20,8 +20,14 @@ from m4nmt.model import translation
 from m4nmt.model.settings import ModelConfig
 from m4nmt.model.translation import TranslationModel
 from m4nmt.translate.decoder import Symbols
+from m4nmt.translate.packed import pack
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "int8": torch.float32,  # what is not multiplied in eight bits
+}
 _IDENTIFIER = "identify.safetensors"
 
 
@@ -39,14 +45,20 @@ def load(path: Path, device: str, precision: str) -> Parts:
 
     Raises:
         ModelFolderError: no model there, or a damaged one.
-        ConfigError: a device or precision that there is not.
+        ConfigError: a device or precision that there is not, or not there.
     """
     where, dtype = device_of(device), dtype_of(precision)
     loaded = load_model(path)
-    tokenizer = Tokenizer.load(loaded.folder)
-    file = loaded.folder / _IDENTIFIER
+    tokenizer, identifier = texts(loaded.folder)
+    model = pack(build(loaded, where, dtype), eight_bits=precision == "int8")
+    return Parts(model, tokenizer, loaded.card, identifier)
+
+
+def texts(folder: Path) -> tuple[Tokenizer, Identifier | None]:
+    """What a verified folder knows of texts: its tokenizer, and its identifier if it has one."""
+    file = folder / _IDENTIFIER
     identifier = Identifier.load(file) if file.is_file() else None
-    return Parts(build(loaded, where, dtype), tokenizer, loaded.card, identifier)
+    return Tokenizer.load(folder), identifier
 
 
 def build(loaded: Loaded, device: torch.device, dtype: torch.dtype) -> TranslationModel:

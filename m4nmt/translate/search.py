@@ -38,6 +38,8 @@ from m4nmt.translate.decoder import (
     ranked,
 )
 
+_BLOCK = 64  # words
+
 
 class Candidates(NamedTuple):
     """The best continuations of each sentence, best first; those that do not exist score -inf."""
@@ -48,11 +50,29 @@ class Candidates(NamedTuple):
     logp_BC: Tensor
 
 
+def largest(x_RV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """x.topk(count), several times faster for a large vocabulary: the largest numbers lie in the
+    blocks with the largest maxima."""
+    R, V = x_RV.shape
+    blocks = V // _BLOCK
+    if blocks < 4 * count:
+        values, indices = x_RV.topk(min(count, V), -1)
+        return values, indices
+    inner_RMW = x_RV[:, : blocks * _BLOCK].view(R, blocks, _BLOCK)
+    best_RN = inner_RMW.amax(-1).topk(count, -1).indices
+    start_RN1 = best_RN[:, :, None] * _BLOCK
+    at_RC = (start_RN1 + torch.arange(_BLOCK, device=x_RV.device)).flatten(1)
+    rest = torch.arange(blocks * _BLOCK, V, device=x_RV.device).expand(R, -1)
+    at_RC = torch.cat((at_RC, rest), 1)
+    values, indices = x_RV.gather(1, at_RC).topk(count, -1)
+    return values, at_RC.gather(1, indices)
+
+
 def expand(logits_RV: Tensor, live_BK: Tensor, forbidden: Tensor, count: int) -> Candidates:
     """Rank all continuations of the live beams by summed log-probability."""
     B, K = live_BK.shape
     logp_RV = log_probs(logits_RV).index_fill_(1, forbidden, -torch.inf)
-    best_RN, token_RN = logp_RV.topk(min(count, logp_RV.shape[1]), -1)
+    best_RN, token_RN = largest(logp_RV, count)
     logp_BN = best_RN.view(B, -1)
     score_BN = (logp_BN.view(B, K, -1) + live_BK[:, :, None]).view(B, -1)
     score_BC, at_BC = score_BN.topk(min(count, score_BN.shape[1]), -1)

@@ -39,8 +39,11 @@ class Stepper:
 
     halves: Halves
     src_BS: Tensor
-    cache: Cache = field(default_factory=Cache)
+    cache: Cache = field(init=False)
     _memory: Flow | None = None
+
+    def __post_init__(self) -> None:
+        self.cache = Cache(len(self.src_BS))
 
     def step(self, last_R: Tensor) -> Tensor:
         """Logits [R,V] of the token after `last_R`."""

@@ -7,24 +7,25 @@ out as went in, in order. Safe to use from several threads: nothing here changes
 Not its job: searching (search, sampling), cutting (segment), serving, files of text.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from m4nmt.checkpoint.card import CheckpointCard
 from m4nmt.core.stages import SearchConfig
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction
-from m4nmt.translate import loading
+from m4nmt.translate import engines, loading
 from m4nmt.translate.decoder import Cancelled, Hypothesis
 from m4nmt.translate.document import Document, TextError, checked, one_line
-from m4nmt.translate.engine import Engine, Native
+from m4nmt.translate.engine import Engine
 from m4nmt.translate.languages import AUTO, LanguageError, per_text, resolve
 from m4nmt.translate.types import Translation
+
+log = logging.getLogger(__name__)
 
 _SURE = 0.9  # confidence from which a text counts as already being in the target language
 
@@ -68,24 +69,31 @@ class Translator:
 
     @classmethod
     def load(
-        cls, path: Path | str, device: str = "auto", precision: str = "fp32", threads: int = 0
+        cls,
+        path: Path | str,
+        device: str = "auto",
+        precision: str = "fp32",
+        threads: int = 0,
+        engine: str = "auto",
     ) -> "Translator":
-        """Load a model folder, or the model of a run.
+        """Load a model folder, the model of a run, or an export folder.
 
         Args:
             device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
-            precision: "fp32" or "bf16".
+            precision: "fp32", "bf16", "fp16", or "int8" (on a CPU: products in eight bits).
+                "auto" is int8 where the model was exported so, else fp32.
             threads: of the math library, for the whole process; 0 leaves them alone.
+            engine: "native", "ctranslate2", or "auto": on a CPU CTranslate2, in fp32 and int8, if
+                it is installed and can express the model. An export is then made beside the model
+                (`ctranslate2-float32`), or found there. An export folder says its own precision.
 
         Raises:
             ModelFolderError: no model there, or a damaged one.
-            ConfigError: a device or precision that there is not.
+            ConfigError: a device, precision or engine that there is not, or not for this model.
         """
-        parts = loading.load(Path(path), device, precision)
-        if threads:
-            torch.set_num_threads(threads)
-        engine = Native(parts.model, loading.symbols(parts.tokenizer))
-        return cls(engine, parts.tokenizer, parts.card, parts.identifier)
+        ready = engines.load(Path(path), device, precision, engine, threads)
+        log.info("%s", ready.which)
+        return cls(ready.engine, ready.tokenizer, ready.card, ready.identifier)
 
     def is_trained(self, direction: Direction) -> bool:
         """Whether this direction was trained, rather than being zero-shot."""
@@ -107,6 +115,7 @@ class Translator:
         config: SearchConfig | None = None,
         split: bool = True,
         cancelled: Cancelled | None = None,
+        token_scores: bool = False,
     ) -> list[list[Translation]]:
         """n-best translations of each text, best first, in the order of the texts.
 
@@ -121,6 +130,8 @@ class Translator:
             config: how to decode; None is the recipe's way.
             split: False leaves the sentences of a line together.
             cancelled: asked before every step of decoding.
+            token_scores: give the log-probability of every piece whatever the engine. The native
+                one always does; CTranslate2 must look at every translation once more.
 
         Raises:
             LanguageError: a language that the model does not know.
@@ -137,7 +148,8 @@ class Translator:
             documents = [d.cut(self._fits) for d in documents]
             ids = self._encode(text for d in documents for text in d.to_translate())
         units = {(text, d.direction.tgt) for d in documents for text in d.to_translate()}
-        found = self._decode(sorted(unit for unit in units if ids[unit[0]]), ids, config, cancelled)
+        some = sorted(unit for unit in units if ids[unit[0]])
+        found = self._decode(some, ids, config, cancelled, token_scores)
         return [d.put_together(found.get(d.direction.tgt, {}), config.n_best) for d in documents]
 
     def score(
@@ -229,6 +241,7 @@ class Translator:
         ids: Mapping[str, Sequence[int]],
         config: SearchConfig,
         cancelled: Cancelled | None,
+        token_scores: bool,
     ) -> dict[str, dict[str, list[Translation]]]:
         """Translations of each (sentence, target language), by language, then by sentence.
 
@@ -245,9 +258,24 @@ class Translator:
         wide = replace(config, n_best=config.beam) if config.n_best > 1 else config
         found: dict[str, dict[str, list[Translation]]] = {}
         hypotheses = self._engine.decode(rows, limits, wide, cancelled)
+        if token_scores:
+            hypotheses = self._with_scores(rows, hypotheses, config.batch_tokens)
         for (text, tgt), best in zip(units, hypotheses, strict=True):
             found.setdefault(tgt, {})[text] = self._readable(best)
         return found
+
+    def _with_scores(
+        self, rows: Sequence[list[int]], hypotheses: Sequence[list[Hypothesis]], budget: int
+    ) -> list[list[Hypothesis]]:
+        """With log p of every token, which not every engine gives by itself."""
+        bare = [(row, h) for row, best in zip(rows, hypotheses, strict=True) for h in best]
+        bare = [(row, h) for row, h in bare if not h.logp]
+        scores = iter(
+            self._engine.score([row for row, _ in bare], [h.tokens for _, h in bare], budget)
+        )
+        return [
+            [h if h.logp else replace(h, logp=next(scores)) for h in best] for best in hypotheses
+        ]
 
     def _readable(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
         """As texts, each text once with its best score."""

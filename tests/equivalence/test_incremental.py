@@ -7,7 +7,7 @@ import torch
 from model_made import config, ids, layer, real, variants
 from torch import Tensor
 
-from m4nmt.model.flow import Tokens
+from m4nmt.model.flow import Seen, Tokens
 from m4nmt.model.settings import Rotary
 from m4nmt.model.translation import TranslationModel
 
@@ -22,11 +22,11 @@ class PlainStore:
         self.own: dict[str, tuple[Tensor, Tensor]] = {}
         self.cross: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def self_attention(self, layer: str, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def self_attention(self, layer: str, k: Tensor, v: Tensor) -> Seen:
         if layer in self.own:
             k, v = (torch.cat((a, b), 2) for a, b in zip(self.own[layer], (k, v), strict=True))
         self.own[layer] = (k, v)
-        return k, v
+        return Seen(k, v)
 
     def cross_attention(
         self, layer: str, project: Callable[[], tuple[Tensor, Tensor]]

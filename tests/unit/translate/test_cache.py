@@ -8,7 +8,7 @@ from torch import Tensor
 from translate_models import BOS, CONFIGS, EOS, VOCAB, build, pad, sources
 
 from m4nmt.core.stages import SearchConfig
-from m4nmt.model.flow import PAD, Tokens
+from m4nmt.model.flow import PAD, Seen, Tokens
 from m4nmt.model.translation import TranslationModel
 from m4nmt.translate import cache as cache_module
 from m4nmt.translate.cache import BLOCK, Cache
@@ -67,13 +67,13 @@ def test_a_cache_that_forgets_to_follow_its_beams_is_noticed(
     model = build("classic")
     rows = sources(5, (7, 3, 12, 1, 9))
     right = run(Stepper(Halves.of(model), pad(rows)), [20] * 5, 4)
-    monkeypatch.setattr(
-        cache_module,
-        "_choose",
-        lambda x, index, moved, spare: (
-            x.index_select(0, index) if len(index) > len(x) else x[: len(index)]
-        ),
-    )
+    select = Cache.select
+
+    def forgetful(cache: Cache, rows_R: Tensor, sentences_B: Tensor | None) -> None:
+        beams = len(rows_R) // (cache._sentences if sentences_B is None else len(sentences_B))
+        select(cache, rows_R // beams * beams, sentences_B)
+
+    monkeypatch.setattr(Cache, "select", forgetful)
     wrong = run(Stepper(Halves.of(model), pad(rows)), [20] * 5, 4)
     assert [h.tokens for hs in right for h in hs] != [h.tokens for hs in wrong for h in hs]
 
@@ -145,7 +145,7 @@ def test_the_source_is_projected_once_a_sentence() -> None:
         calls.append(1)
         return torch.zeros(2, 1, 3, 4), torch.ones(2, 1, 3, 4)
 
-    cache = Cache()
+    cache = Cache(2)
     for _ in range(3):
         _, v = cache.cross_attention("dec000", project)
     assert calls == [1]
@@ -154,27 +154,53 @@ def test_the_source_is_projected_once_a_sentence() -> None:
     assert cache.cross_attention("dec000", project)[1].shape == (1, 1, 3, 4)
 
 
-@settings(max_examples=40, deadline=None)
-@given(data=st.data(), rows=st.integers(1, 6))
-def test_rows_follow_any_choice(data: st.DataObject, rows: int) -> None:
-    cache = Cache()
-    expected = torch.empty(rows, 2, 0, 3)
-    for step in range(data.draw(st.integers(1, 2 * BLOCK))):
+def pasts(seen: Seen, beams: int) -> list[Tensor]:
+    """The keys [G,T,W] that each beam of each sentence sees, by position."""
+    found = []
+    for b in range(len(seen.k)):
+        for i in range(beams):
+            sight = torch.ones(seen.k.shape[2]).bool() if seen.mask is None else seen.mask[b, 0, i]
+            keys = seen.k[b][:, sight]
+            if seen.position_BS is not None:
+                keys = keys[:, seen.position_BS[b][sight].argsort()]
+            found.append(keys)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), sentences=st.integers(1, 4))
+def test_every_beam_sees_its_own_past(data: st.DataObject, sentences: int) -> None:
+    cache, beams = Cache(sentences), 1
+    expected = [torch.empty(2, 0, 3) for _ in range(sentences)]
+    for step in range(data.draw(st.integers(1, 3 * BLOCK))):
         k = torch.randn(len(expected), 2, 1, 3)
-        expected = torch.cat((expected, k), 2)
-        keys, values = cache.self_attention("dec000", k, -k)
-        assert torch.equal(keys, expected)
-        assert torch.equal(values, -expected)
+        expected = [torch.cat((a, b), 1) for a, b in zip(expected, k, strict=True)]
+        seen = cache.self_attention("dec000", k, -k)
+        assert torch.equal(seen.v, -seen.k)
+        assert all(map(torch.equal, pasts(seen, beams), expected))
         cache.advance(1)
         assert cache.offset == step + 1
         if data.draw(st.booleans()):
-            index = data.draw(
-                st.lists(st.integers(0, len(expected) - 1), min_size=1, max_size=8).map(
-                    torch.tensor
-                )
-            )
-            cache.select(index, None)
-            expected = expected[index]
+            stay = data.draw(st.permutations(range(sentences)))
+            stay = stay[: data.draw(st.integers(1, sentences))]
+            wide = data.draw(st.integers(1, 4))
+            picks = st.lists(st.integers(0, beams - 1), min_size=wide, max_size=wide)
+            rows = [b * beams + i for b in stay for i in data.draw(picks)]
+            everyone = stay == list(range(sentences)) and data.draw(st.booleans())
+            cache.select(torch.tensor(rows), None if everyone else torch.tensor(stay))
+            expected = [expected[row] for row in rows]
+            sentences, beams = len(stay), wide
+
+
+def test_what_no_beam_sees_is_swept_out() -> None:
+    """Beams of one parent, again and again: a long past takes hardly more room than its length."""
+    cache = Cache(2)
+    for step in range(20 * BLOCK):
+        k = torch.randn(2 * (1 if step == 0 else 4), 1, 1, 1)
+        columns = cache.self_attention("dec000", k, k).k.shape[2]
+        cache.advance(1)
+        cache.select(torch.arange(2).repeat_interleave(4) * (1 if step == 0 else 4), None)
+    assert columns < 3 * 20 * BLOCK
 
 
 def test_models_of_the_tests_are_sure_of_what_they_say() -> None:
