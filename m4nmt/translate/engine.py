@@ -13,6 +13,7 @@ from m4nmt.model.settings import Learned
 from m4nmt.model.translation import TranslationModel
 from m4nmt.translate import scoring
 from m4nmt.translate.batching import pack
+from m4nmt.translate.constraints import Constraint, Rules
 from m4nmt.translate.decoder import Cancelled, Hypothesis, Symbols
 from m4nmt.translate.sampling import sample
 from m4nmt.translate.search import beam_search
@@ -34,8 +35,10 @@ class Engine(Protocol):
         limits: Sequence[int],
         config: SearchConfig,
         cancelled: Cancelled | None = None,
+        constraints: Sequence[Constraint] | None = None,
     ) -> list[list[Hypothesis]]:
-        """n-best lists of each source row (tags and end included), at most `limits` tokens long."""
+        """n-best lists of each source row (tags and end included), at most `limits` tokens long,
+        each within its constraint."""
 
     def score(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
         """log p of every token of each target (end included) after its source row."""
@@ -63,6 +66,7 @@ class Native:
         limits: Sequence[int],
         config: SearchConfig,
         cancelled: Cancelled | None = None,
+        constraints: Sequence[Constraint] | None = None,
     ) -> list[list[Hypothesis]]:
         """As the protocol says; sentences of like length are decoded together.
 
@@ -74,12 +78,15 @@ class Native:
         for group in pack([len(row) for row in rows], config.beam, config.batch_tokens):
             sources, most = [rows[i] for i in group], [limits[i] for i in group]
             stepper = Stepper(self._halves, scoring.pad(sources, self._device))
+            where, rules = self._device, None
+            if constraints is not None:
+                rules = Rules([constraints[i] for i in group], where)
             if config.sample:
                 batch = sample(
-                    stepper, most, sources, config, self._symbols, self._device, cancelled
+                    stepper, most, sources, config, self._symbols, where, cancelled, rules
                 )
             else:
-                batch = beam_search(stepper, most, config, self._symbols, self._device, cancelled)
+                batch = beam_search(stepper, most, config, self._symbols, where, cancelled, rules)
             for i, hypotheses in zip(group, batch, strict=True):
                 found[i] = hypotheses
         return found

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from m4nmt.core.seeds import numpy_generator
 from m4nmt.core.stages import SearchConfig
+from m4nmt.translate.constraints import Rules
 from m4nmt.translate.decoder import (
     Cancelled,
     Decoder,
@@ -56,11 +57,13 @@ def pick(p_RN: Tensor, uniform_R: Tensor) -> Tensor:
 
 
 def draw(
-    logits_RV: Tensor, uniform_R: Tensor, config: SearchConfig, forbidden: Tensor
+    logp_RV: Tensor, allowed_RV: Tensor, uniform_R: Tensor, config: SearchConfig
 ) -> tuple[Tensor, Tensor]:
-    """A token of each row and its log-probability under the model, [R,1] each."""
-    logp_RV = log_probs(logits_RV)
-    allowed_RV = logp_RV.index_fill(1, forbidden, -torch.inf)
+    """A token of each row and its log-probability under the model, [R,1] each.
+
+    Args:
+        allowed_RV: the same log p, -inf where a token may not follow.
+    """
     p_RN, ids_RN = shape(allowed_RV, config.temperature, config.top_k, config.top_p)
     token_R1 = ids_RN.gather(1, pick(p_RN, uniform_R)[:, None])
     return token_R1, logp_RV.gather(1, token_R1)
@@ -81,6 +84,7 @@ def sample(
     symbols: Symbols,
     device: torch.device,
     cancelled: Cancelled | None = None,
+    rules: Rules | None = None,
 ) -> list[list[Hypothesis]]:
     """The best `config.n_best` of `config.beam` draws of each sentence, in order.
 
@@ -89,6 +93,7 @@ def sample(
         limits: most tokens of each sentence, end symbol included, at least 1.
         keys: what names each sentence, such as its source ids.
         cancelled: asked before every step.
+        rules: what the sentences begin with, and what may not follow what.
 
     Raises:
         CancelledError: `cancelled` said so.
@@ -113,7 +118,13 @@ def sample(
             everyone = live_B.repeat_interleave(K)
             logits_RV = logits_RV[everyone]
             decoder.select(everyone, None)
-        token_R1, logp_R1 = draw(logits_RV, random_BKT[live_B, :, t].flatten(), config, forbidden)
+        logp_RV = log_probs(logits_RV)
+        allowed_RV = logp_RV.index_fill(1, forbidden, -torch.inf)
+        if rules is not None:
+            so_far_RT = token_BKT[live_B, :, :t].flatten(0, 1)
+            rules.apply(allowed_RV, so_far_RT, live_B.repeat_interleave(K))
+        uniform_R = random_BKT[live_B, :, t].flatten()
+        token_R1, logp_R1 = draw(logp_RV, allowed_RV, uniform_R, config)
         token_BKT[live_B, :, t] = token_R1.view(-1, K)
         logp_BKT[live_B, :, t] = logp_R1.view(-1, K)
         ends_BK = (token_R1.view(-1, K) == symbols.eos) | (limit_B1[live_B] == t + 1)

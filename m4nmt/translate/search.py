@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from m4nmt.core.stages import SearchConfig
+from m4nmt.translate.constraints import Rules
 from m4nmt.translate.decoder import (
     Cancelled,
     Decoder,
@@ -68,10 +69,9 @@ def largest(x_RV: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return values, at_RC.gather(1, indices)
 
 
-def expand(logits_RV: Tensor, live_BK: Tensor, forbidden: Tensor, count: int) -> Candidates:
+def expand(logp_RV: Tensor, live_BK: Tensor, count: int) -> Candidates:
     """Rank all continuations of the live beams by summed log-probability."""
     B, K = live_BK.shape
-    logp_RV = log_probs(logits_RV).index_fill_(1, forbidden, -torch.inf)
     best_RN, token_RN = largest(logp_RV, count)
     logp_BN = best_RN.view(B, -1)
     score_BN = (logp_BN.view(B, K, -1) + live_BK[:, :, None]).view(B, -1)
@@ -224,6 +224,7 @@ def beam_search(
     symbols: Symbols,
     device: torch.device,
     cancelled: Cancelled | None = None,
+    rules: Rules | None = None,
 ) -> list[list[Hypothesis]]:
     """The best `config.n_best` hypotheses (fewer if fewer were found) of each sentence, in order.
 
@@ -231,6 +232,7 @@ def beam_search(
         decoder: one row for each of the sentences.
         limits: most tokens of each sentence, end symbol included, at least 1.
         cancelled: asked before every step.
+        rules: what the sentences begin with, and what may not follow what.
 
     Raises:
         CancelledError: `cancelled` said so.
@@ -243,7 +245,11 @@ def beam_search(
     while len(last_R):
         check(cancelled)
         rows = beams.live_BK.shape[1]
-        candidates = expand(decoder.step(last_R), beams.live_BK, forbidden, 2 * config.beam)
+        logp_RV = log_probs(decoder.step(last_R)).index_fill_(1, forbidden, -torch.inf)
+        if rules is not None:
+            of_R = beams.sentence_B.repeat_interleave(rows)
+            rules.apply(logp_RV, beams.token_BKT.flatten(0, 1), of_R)
+        candidates = expand(logp_RV, beams.live_BK, 2 * config.beam)
         alive = survivors(candidates, symbols.eos, config.beam)
         done_B = _settle(pool, beams, candidates, alive, config, symbols.eos)
         _advance(beams, alive)

@@ -250,7 +250,8 @@ def test_expand_ranks_all_continuations(seed: int, B: int, K: int, V: int, count
     live[0, K - 1] = -torch.inf if K > 1 else live[0, 0]
     expected = live[:, :, None] + logits.log_softmax(-1).view(B, K, V)
     expected[:, :, 0] = -torch.inf
-    found = search.expand(logits.clone(), live, torch.tensor([0]), count)
+    logp = logits.log_softmax(-1).index_fill_(1, torch.tensor([0]), -torch.inf)
+    found = search.expand(logp, live, count)
     for b in range(B):
         best = sorted(expected[b].flatten().tolist(), reverse=True)[:count]
         best += [-math.inf] * (count - len(best))
