@@ -134,6 +134,10 @@ class Tokenizer:
         """The written form of each id."""
         return [str(self._processor.id_to_piece(int(i))) for i in ids]
 
+    def ids(self, pieces: Sequence[str]) -> list[int]:
+        """The id of each written form."""
+        return [int(self._processor.piece_to_id(piece)) for piece in pieces]
+
     def tag(self, language: str) -> int:
         """Id of a target language's tag.
 

@@ -55,7 +55,7 @@ class Rules:
             sentence_R: to which sentence a row belongs.
         """
         T = token_RT.shape[1]
-        if T < self._prefix_BP.shape[1]:
+        if self._prefix_BP.shape[1] > T:
             next_R = self._prefix_BP[sentence_R, T]
             bound = (next_R >= 0).nonzero()[:, 0]
             only_NV = torch.full_like(logp_RV[bound], -torch.inf)

@@ -86,12 +86,15 @@ class Document:
 
     def _join(self, way: Sequence[Translation]) -> Translation:
         texts = [translation.text for translation in way]
+        placed = join(self.parts, texts, self.direction.src, self.direction.tgt)
+        begins = zip(way, placed.source_begins, placed.target_begins, strict=True)
         return Translation(
-            text=join(self.parts, texts, self.direction.src, self.direction.tgt),
+            text=placed.text,
             score=sum(t.score for t in way),
             tokens=tuple(token for t in way for token in t.tokens),
             token_scores=tuple(score for t in way for score in t.token_scores),
             finished=all(t.finished for t in way),
+            alignment=tuple(link.moved(s, t) for one, s, t in begins for link in one.alignment),
         )
 
 

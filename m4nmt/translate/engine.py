@@ -11,7 +11,8 @@ import torch
 from m4nmt.core.stages import SearchConfig
 from m4nmt.model.settings import Learned
 from m4nmt.model.translation import TranslationModel
-from m4nmt.translate import scoring
+from m4nmt.translate import alignment, scoring
+from m4nmt.translate.alignment import Pairs
 from m4nmt.translate.batching import pack
 from m4nmt.translate.constraints import Constraint, Rules
 from m4nmt.translate.decoder import Cancelled, Hypothesis, Symbols
@@ -42,6 +43,9 @@ class Engine(Protocol):
 
     def score(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
         """log p of every token of each target (end included) after its source row."""
+
+    def align(self, rows: Rows, targets: Rows, budget: int) -> list[Pairs]:
+        """(source token, target token) of each target, without end; a row's tag is not counted."""
 
 
 class Native:
@@ -94,3 +98,8 @@ class Native:
     def score(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
         """As the protocol says."""
         return scoring.score(self._model, rows, targets, self._symbols.bos, budget, self._device)
+
+    def align(self, rows: Rows, targets: Rows, budget: int) -> list[Pairs]:
+        """As the protocol says."""
+        bos, where = self._symbols.bos, self._device
+        return alignment.align(self._model, rows, targets, 1, bos, budget, where)

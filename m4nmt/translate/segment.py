@@ -12,6 +12,7 @@ Not its job: what a model can take (`shorten` is told by a function), or transla
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from m4nmt.translate.abbreviations import is_abbreviation, is_ordinal
@@ -74,25 +75,36 @@ def shorten(text: str, fits: Callable[[str], bool]) -> list[Part]:
     return [*shorten(text[:start], fits), *gap, *shorten(text[end:], fits)]
 
 
-def join(parts: Sequence[Part], translated: Sequence[str], source: str, target: str) -> str:
+class Placed(NamedTuple):
+    """A text whose sentences were exchanged, and where each begins in the old and the new text."""
+
+    text: str
+    source_begins: tuple[int, ...]
+    target_begins: tuple[int, ...]
+
+
+def join(parts: Sequence[Part], translated: Sequence[str], source: str, target: str) -> Placed:
     """The text with its sentences exchanged for `translated`, in order.
 
     What stood between sentences is kept, but scripts written without spaces lose plain spaces
     between sentences, and the others get one where the source had none.
     """
     from_spaced, to_spaced = _spaced(source), _spaced(target)
-    out, sentences = [], iter(translated)
+    out, sentences, begins = "", iter(translated), []
     for i, part in enumerate(parts):
         if part.sentence:
             if i and parts[i - 1].sentence and to_spaced:
                 ended = not parts[i - 1].text[-1].isalnum()
-                out.append(" " if ended or not from_spaced else "")
-            out.append(next(sentences))
+                out += " " if ended or not from_spaced else ""
+            begins.append(len(out))
+            out += next(sentences)
         elif from_spaced and not to_spaced and 0 < i < len(parts) - 1 and not part.text.strip(" "):
             continue
         else:
-            out.append(part.text)
-    return "".join(out)
+            out += part.text
+    at = [0, *accumulate(len(part.text) for part in parts)]
+    source_begins = (at[i] for i, part in enumerate(parts) if part.sentence)
+    return Placed(out, tuple(source_begins), tuple(begins))
 
 
 def _spaced(language: str) -> bool:

@@ -23,6 +23,7 @@ from m4nmt.translate.decoder import Cancelled, Hypothesis
 from m4nmt.translate.document import Document, TextError, checked, one_line
 from m4nmt.translate.engine import Engine
 from m4nmt.translate.languages import AUTO, LanguageError, per_text, resolve
+from m4nmt.translate.spans import links, original
 from m4nmt.translate.types import Translation
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ class Translator:
         split: bool = True,
         cancelled: Cancelled | None = None,
         token_scores: bool = False,
+        align: bool = False,
     ) -> list[list[Translation]]:
         """n-best translations of each text, best first, in the order of the texts.
 
@@ -130,6 +132,7 @@ class Translator:
             config: how to decode; None is the recipe's way.
             split: False leaves the sentences of a line together.
             cancelled: asked before every step of decoding.
+            align: give links of characters.
             token_scores: give the log-probability of every piece whatever the engine. The native
                 one always does; CTranslate2 must look at every translation once more.
 
@@ -150,6 +153,8 @@ class Translator:
         units = {(text, d.direction.tgt) for d in documents for text in d.to_translate()}
         some = sorted(unit for unit in units if ids[unit[0]])
         found = self._decode(some, ids, config, cancelled, token_scores)
+        if align:
+            found = self._aligned(found, ids, config.batch_tokens)
         return [d.put_together(found.get(d.direction.tgt, {}), config.n_best) for d in documents]
 
     def score(
@@ -276,6 +281,28 @@ class Translator:
         return [
             [h if h.logp else replace(h, logp=next(scores)) for h in best] for best in hypotheses
         ]
+
+    def _aligned(
+        self,
+        found: Mapping[str, Mapping[str, Sequence[Translation]]],
+        ids: Mapping[str, Sequence[int]],
+        budget: int,
+    ) -> dict[str, dict[str, list[Translation]]]:
+        """The same translations, aligned with their sentences."""
+        flat = [(tgt, text, t) for tgt, of in found.items() for text, ts in of.items() for t in ts]
+        rows = [self._tokenizer.source(ids[text], Direction(tgt, tgt)) for tgt, text, _ in flat]
+        pairs = self._engine.align(rows, [self._tokenizer.ids(t.tokens) for *_, t in flat], budget)
+        aligned: dict[str, dict[str, list[Translation]]] = {}
+        for (tgt, text, translation), found_pairs in zip(flat, pairs, strict=True):
+            linked = links(
+                found_pairs,
+                self._tokenizer.pieces(ids[text]),
+                translation.tokens,
+                original(self._tokenizer.normalise(text), text),
+            )
+            of = aligned.setdefault(tgt, {}).setdefault(text, [])
+            of.append(replace(translation, alignment=linked))
+        return aligned
 
     def _readable(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
         """As texts, each text once with its best score."""

@@ -1,6 +1,21 @@
 """What a translator gives back."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Link(NamedTuple):
+    """Characters of the source and of the translation that belong together: [begin, end) each."""
+
+    source_begin: int
+    source_end: int
+    target_begin: int
+    target_end: int
+
+    def moved(self, source: int, target: int) -> "Link":
+        """The same link of longer texts, in which these parts begin that far in."""
+        a, b, c, d = self
+        return Link(a + source, b + source, c + target, d + target)
 
 
 @dataclass(frozen=True)
@@ -13,6 +28,7 @@ class Translation:
         tokens: pieces.
         token_scores: log-probability of each piece.
         finished: False where the length limit cut it.
+        alignment: links, piece by piece, in the order of the translation; where asked for.
     """
 
     text: str
@@ -20,4 +36,4 @@ class Translation:
     tokens: tuple[str, ...] = ()
     token_scores: tuple[float, ...] = ()
     finished: bool = True
-    alignment: tuple[tuple[int, int], ...] = field(default=())
+    alignment: tuple[Link, ...] = ()

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from m4nmt.translate.segment import Part, has_words, join, shorten, split
+from m4nmt.translate import segment
+from m4nmt.translate.segment import Part, has_words, shorten, split
 
 LANGUAGES = ("", "eng_Latn", "deu_Latn", "zho_Hans", "jpn_Jpan", "ell_Grek", "hin_Deva", "tha_Thai")
 # text that is full of what the splitter looks at
@@ -16,6 +17,10 @@ busy = st.text(
     )
 )
 texts = st.one_of(st.text(), busy)
+
+
+def join(parts: list[Part], translated: list[str], source: str, target: str) -> str:
+    return segment.join(parts, translated, source, target).text
 
 
 def sentences(text: str, language: str) -> list[str]:

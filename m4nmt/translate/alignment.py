@@ -1,0 +1,115 @@
+"""Which source token each target token comes from, read from cross-attention.
+
+The weights are those of teacher forcing, averaged over heads, so it does not matter how the
+translation was found. Where they are read depends on the depth of the decoder: a deep one looks at
+the source of a word in its middle, at the step where the word is its *input* (Chen et al. 2020,
+arXiv:2004.14837); a shallow one, in all layers, at the step where it *predicts* the word. (Pieces
+that stand in both texts were linked rightly in 96 % with two layers and in 55 % with four of a
+hardly trained model; the other way in 4 % and 11 to 37 %.)
+
+Not its job: texts and their pieces (translator), searching.
+
+Shape letters: B rows, S source length, T target length, N queries a key head, H heads,
+G key/value heads, W head width, D width.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from m4nmt.model.attention import CrossAttention
+from m4nmt.model.flow import Projection, Tokens
+from m4nmt.model.translation import TranslationModel
+from m4nmt.translate.batching import pack
+from m4nmt.translate.scoring import pad
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+_DEEP = 4  # decoder layers
+
+
+class Reading(NamedTuple):
+    """Where attention is read: decoder layers, and steps after the one that predicts a word."""
+
+    layers: tuple[str, ...]
+    shift: int
+
+    @classmethod
+    def of(cls, model: TranslationModel) -> "Reading":
+        """As fits the depth of the decoder."""
+        depth = len(model.config.decoder)
+        if depth < _DEEP:
+            return cls(tuple(f"dec{i:03d}" for i in range(depth)), 0)
+        return cls((f"dec{(depth - 1) // 2:03d}",), 1)
+
+
+def weights(cross: CrossAttention, x_BTD: Tensor, memory_BSD: Tensor, tokens: Tokens) -> Tensor:
+    """Attention of each target position, averaged over heads, [B,T,S] in fp32."""
+    k_BGSW, _ = cross.keys_values(memory_BSD)
+    q_BHTW = cross.split(cross.q(x_BTD)).transpose(1, 2)
+    B, H, T, W = q_BHTW.shape
+    q_BGNTW = q_BHTW.reshape(B, k_BGSW.shape[1], -1, T, W)
+    scores = q_BGNTW @ k_BGSW[:, :, None].transpose(-1, -2)
+    logits_BHTS = scores.reshape(B, H, T, -1).float() * W**-0.5
+    if cap := cross.config.soft_cap:
+        logits_BHTS = cap * torch.tanh(logits_BHTS / cap)
+    return logits_BHTS.masked_fill(~tokens.src_mask_B11S, -torch.inf).softmax(-1).mean(1)
+
+
+@torch.inference_mode()
+def attention(
+    model: TranslationModel, layers: Sequence[str], src_BS: Tensor, tgt_BT: Tensor
+) -> Tensor:
+    """[B,T,S]: how much each source token is looked at in each step, on average over layers."""
+    found: list[Tensor] = []
+
+    def read(cross: nn.Module, inputs: tuple[Tensor, Tensor, Tokens]) -> None:
+        assert isinstance(cross, CrossAttention)
+        found.append(weights(cross, *inputs))
+
+    with ExitStack() as held:
+        for name in layers:
+            cross = model.get_submodule(f"{name}.cross")
+            held.callback(cross.register_forward_pre_hook(read).remove)
+        model(Tokens(src_BS, tgt_BT, readout=_nothing))
+    return torch.stack(found).mean(0)
+
+
+def _nothing(states_BTD: Tensor, project: Projection) -> Tensor:
+    return states_BTD
+
+
+def align(
+    model: TranslationModel,
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    tags: int,
+    bos: int,
+    budget: int,
+    device: torch.device,
+) -> list[Pairs]:
+    """(source token, target token) of every target token, tags not counted.
+
+    Args:
+        sources: whole source rows, tags and end included, neither of which is aligned to.
+        targets: ids without begin and end.
+        tags: at the head of each source row.
+        budget: padded tokens of a batch, on the longer side.
+    """
+    found: list[Pairs] = [()] * len(sources)
+    layers, shift = Reading.of(model)
+    lengths = [max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)]
+    full = [i for i, target in enumerate(targets) if target and len(sources[i]) > tags + 1]
+    for group in pack([lengths[i] for i in full], 1, budget):
+        rows = [full[i] for i in group]
+        src_BS = pad([sources[i] for i in rows], device)
+        tgt_BT = pad([[bos, *targets[i]] for i in rows], device)
+        weights_BTS = attention(model, layers, src_BS, tgt_BT)
+        for i, weights_TS in zip(rows, weights_BTS, strict=True):
+            words_TS = weights_TS[shift : len(targets[i]) + shift, tags : len(sources[i]) - 1]
+            found[i] = tuple((s, t) for t, s in enumerate(words_TS.argmax(1).tolist()))
+    return found
