@@ -26,7 +26,11 @@ _PACKAGES = (
     "babel",
     "langcodes",
 )
-_EXTRAS = {"serve": ("fastapi", "uvicorn", "python-multipart"), "dev": ("pytest", "mypy", "ruff")}
+_EXTRAS = {
+    "serve": ("fastapi", "uvicorn", "python-multipart"),
+    "ctranslate2": ("ctranslate2",),
+    "dev": ("pytest", "mypy", "ruff"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,12 +22,14 @@ VERBS = (
     "prepare",
     "train",
     "translate",
+    "translate-file",
     "score",
     "evaluate",
     "report",
     "serve",
     "plan",
     "average",
+    "export",
     "recipes",
     "languages",
     "doctor",
@@ -43,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the whole trace of an error")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in VERBS:
-        module = importlib.import_module(f"m4nmt.cli.{name}")
+        module = importlib.import_module(f"m4nmt.cli.{name.replace('-', '_')}")
         sub = verbs.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(sub)
         sub.set_defaults(perform=module.run)

@@ -12,6 +12,7 @@ HELP = "serve a model over HTTP (LibreTranslate's dialect) with a web page"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, --host, --port."""
     add_model(parser)
+    parser.set_defaults(precision="auto")  # what the model was exported in, else fp32
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 to be reached from elsewhere")
     parser.add_argument("--port", type=int, default=5000)
 

@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     lines = read_lines(sys.stdin.buffer, "standard input")
     number = 0
     while chunk := list(islice(lines, _CHUNK)):
-        for best in translator.translate(chunk, args.src, args.tgt, search):
+        found = translator.translate(chunk, args.src, args.tgt, search, token_scores=args.json)
+        for best in found:
             number += 1
             for translation in best:
                 print(_show(translation, number, search.n_best, args))

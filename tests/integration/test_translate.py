@@ -72,9 +72,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_folder(tmp_path_factory.mktemp("run"), model)
 
 
-@pytest.fixture(scope="module")
-def translator(run: Path) -> Translator:
-    return Translator.load(run, device="cpu")
+@pytest.fixture(scope="module", params=["native", "ctranslate2"])
+def translator(run: Path, request: pytest.FixtureRequest) -> Translator:
+    if request.param == "ctranslate2":
+        pytest.importorskip("ctranslate2")
+    return Translator.load(run, device="cpu", engine=request.param)
 
 
 def texts_of(translator: Translator, texts: list[str], **options: object) -> list[str]:
@@ -126,7 +128,8 @@ def test_scores_of_translations_are_those_of_teacher_forcing(translator: Transla
     config = SearchConfig(beam=4, n_best=4, length_alpha=0.0, max_extra=8)
     texts = [f"{word} home" for word in ("this", "day", "we", "you", "good", "how", "are")]
     processor, checked = translator._tokenizer._processor, 0
-    for text, found in zip(texts, translator.translate(texts, "en", "zh", config), strict=True):
+    every = translator.translate(texts, "en", "zh", config, token_scores=True)
+    for text, found in zip(texts, every, strict=True):
         ids = translator._tokenizer.encode([text])[0]
         row = translator._tokenizer.source(ids, Direction("eng_Latn", "zho_Hans"))
         for t in found:
@@ -188,8 +191,8 @@ def test_a_typed_tag_does_not_choose_the_language(translator: Translator) -> Non
     assert translator._tokenizer.tag("arb_Arab") not in tagged
 
 
-def test_cancelling_stops_within_a_step(translator: Translator) -> None:
-    asked = []
+def test_cancelling_stops_within_a_step(run: Path) -> None:
+    translator, asked = Translator.load(run, device="cpu", engine="native"), []
 
     def cancelled() -> bool:
         asked.append(1)

@@ -101,7 +101,7 @@ class Echo:
     search = SearchConfig(beam=2)
 
     def translate(
-        self, texts: list[str], src: str, tgt: str, search: SearchConfig
+        self, texts: list[str], src: str, tgt: str, search: SearchConfig, token_scores: bool
     ) -> list[list[Translation]]:
         ways = [[Translation(t, -1.0), Translation(t.upper(), -2.0)] for t in texts]
         return [way[: search.n_best] if way[0].text.isalpha() else way[:1] for way in ways]

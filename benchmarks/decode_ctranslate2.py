@@ -1,0 +1,158 @@
+"""What our engine over CTranslate2 adds to CTranslate2 itself, on the same rows of a trained run.
+
+    python benchmarks/decode_ctranslate2.py runs/quickstart --threads 2
+
+Bare CTranslate2 is `translate_batch` on the same pieces, with the same beam, limit, batch budget
+and threads, its own length penalty and its own sorting by length. Ours adds groups, the end at
+forbidden symbols, ids, GNMT's ranking, and the sentences that must be searched again. The two take
+turns in one process; what is added is the median, over turns, of the ratio of the two neighbours,
+which other work on the machine disturbs least. The rows are the run's own test sets. --layers N
+measures a model that says the same at the cost of N layers a stack: the last layer of each is
+repeated with all that it adds to the stream set to zero (pre-norm models only).
+"""
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ctranslate2
+import torch
+
+from m4nmt.checkpoint.model import Loaded, load_model
+from m4nmt.core.config import from_dict, to_dict
+from m4nmt.core.stages import SearchConfig
+from m4nmt.data.store import Store
+from m4nmt.data.tokenizer import Tokenizer
+from m4nmt.evaluate.testsets import from_store
+from m4nmt.exchange.folder import load_export, words, write_export
+from m4nmt.model.settings import ModelConfig
+from m4nmt.translate import loading
+from m4nmt.translate.ctranslate2 import CTranslate2
+
+
+class Sides(NamedTuple):
+    """Both engines over one export, and what they translate.
+
+    Attributes:
+        pieces: the written form of each id.
+        rows, limits: of every sentence.
+    """
+
+    bare: Any
+    ours: CTranslate2
+    pieces: tuple[str, ...]
+    rows: list[list[int]]
+    limits: list[int]
+
+
+def deepened(model: Loaded, layers: int) -> Loaded:
+    """A model that computes the same through more layers."""
+    config = from_dict(ModelConfig, model.card.config["model"], "card: model")
+    weights = dict(model.weights)
+    stacks = {"enc": config.encoder, "dec": config.decoder}
+    for name, stack in stacks.items():
+        last = f"{name}{len(stack) - 1:03d}."
+        own = {key.removeprefix(last): w for key, w in weights.items() if key.startswith(last)}
+        for i in range(len(stack), layers):
+            for key, weight in own.items():
+                added = key.split(".")[-2] in ("out", "down")
+                weights[f"{name}{i:03d}.{key}"] = torch.zeros_like(weight) if added else weight
+        stacks[name] = (*stack, *stack[-1:] * (layers - len(stack)))
+    config = replace(config, encoder=stacks["enc"], decoder=stacks["dec"])
+    card = replace(model.card, config={**model.card.config, "model": to_dict(config)})
+    return model._replace(card=card, weights=weights)
+
+
+def load(run: Path, folder: Path, given: argparse.Namespace) -> Sides:
+    """A run's export, written to `folder`, and so many sentences of each of its test sets."""
+    model = load_model(run)
+    if given.layers:
+        model = deepened(model, given.layers)
+    write_export(model, folder, given.quantize)
+    threads = given.threads
+    tokenizer = Tokenizer.load(folder)
+    config = from_dict(ModelConfig, model.card.config["model"], "card: model")
+    pieces = words(tokenizer, config.vocab).pieces
+    rows, limits = [], []
+    search = loading.search_config(model.card)
+    for bitext in from_store(Store.open(run / "data"), "test"):
+        for ids in tokenizer.encode(bitext.read()[0][: given.sentences]):
+            rows.append(tokenizer.source(ids, bitext.direction))
+            limits.append(math.ceil(search.max_ratio * len(ids)) + search.max_extra)
+    symbols, positions = loading.symbols(tokenizer), load_export(folder).positions or None
+    bare = ctranslate2.Translator(str(folder), device="cpu", intra_threads=threads)
+    ours = CTranslate2(folder, pieces, symbols, positions, threads=threads)
+    return Sides(bare, ours, pieces, rows, limits)
+
+
+def bare(sides: Sides, config: SearchConfig, written: Sequence[list[str]]) -> list[Any]:
+    """CTranslate2 as people call it."""
+    found = sides.bare.translate_batch(
+        written,
+        beam_size=config.beam,
+        length_penalty=config.length_alpha,
+        max_decoding_length=max(sides.limits),
+        max_batch_size=max(1, config.batch_tokens // config.beam),
+        batch_type="tokens",
+        return_scores=True,
+    )
+    return [(result.hypotheses[0], result.scores[0]) for result in found]
+
+
+class Timing(NamedTuple):
+    """Median seconds over all rows, and the median of ours / bare."""
+
+    bare: float
+    ours: float
+    ratio: float
+
+
+def timing(sides: Sides, config: SearchConfig, repeats: int) -> Timing:
+    """Let the two take turns."""
+    written = [[sides.pieces[i] for i in row] for row in sides.rows]
+    jobs: tuple[Callable[[], object], ...] = (
+        lambda: bare(sides, config, written),
+        lambda: sides.ours.decode(sides.rows, sides.limits, config),
+    )
+    turns: list[list[float]] = []
+    for _ in range(repeats + 1):
+        turns.append([])
+        for job in jobs:
+            begun = time.perf_counter()
+            job()
+            turns[-1].append(time.perf_counter() - begun)
+    theirs, own = zip(*turns[1:], strict=True)  # the first turn warms up
+    ratios = [b / a for a, b in zip(theirs, own, strict=True)]
+    return Timing(*map(statistics.median, (theirs, own, ratios)))
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--layers", type=int, default=0, help="of a stack (0: the model's own)")
+    parser.add_argument("--sentences", type=int, default=50, help="of each test set")
+    parser.add_argument("--quantize", default="float32")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=21)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sides = load(given.run, Path(folder) / "export", given)
+    print(f"{len(sides.rows)} sentences, {given.quantize}, {given.threads} threads\n")
+    print("| beam | batch tokens | bare, sentences/s | ours, sentences/s | added |")
+    print("|---:|---:|---:|---:|---:|")
+    for beam, budget in ((1, 8192), (4, 8192), (4, 2048), (5, 8192)):
+        config = SearchConfig(beam=beam, batch_tokens=budget)
+        found = timing(sides, config, given.repeats)
+        rates = f"{len(sides.rows) / found.bare:.1f} | {len(sides.rows) / found.ours:.1f}"
+        print(f"| {beam} | {budget} | {rates} | {found.ratio - 1:+.1%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
