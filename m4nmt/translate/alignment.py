@@ -53,11 +53,12 @@ def weights(cross: CrossAttention, x_BTD: Tensor, memory_BSD: Tensor, tokens: To
     q_BHTW = cross.split(cross.q(x_BTD)).transpose(1, 2)
     B, H, T, W = q_BHTW.shape
     q_BGNTW = q_BHTW.reshape(B, k_BGSW.shape[1], -1, T, W)
-    scores = q_BGNTW @ k_BGSW[:, :, None].transpose(-1, -2)
-    logits_BHTS = scores.reshape(B, H, T, -1).float() * W**-0.5
+    scores: Tensor = q_BGNTW @ k_BGSW[:, :, None].transpose(-1, -2)
+    logits_BHTS: Tensor = scores.reshape(B, H, T, -1).float() * W**-0.5
     if cap := cross.config.soft_cap:
         logits_BHTS = cap * torch.tanh(logits_BHTS / cap)
-    return logits_BHTS.masked_fill(~tokens.src_mask_B11S, -torch.inf).softmax(-1).mean(1)
+    seen_BHTS = logits_BHTS.masked_fill(~tokens.src_mask_B11S, -torch.inf).softmax(-1)
+    return seen_BHTS.mean(1)
 
 
 @torch.inference_mode()
