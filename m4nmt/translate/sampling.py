@@ -76,6 +76,12 @@ def uniforms(seed: int, key: Sequence[int], draws: int, steps: int) -> NDArray[n
     return np.stack(rows)
 
 
+def _random(config: SearchConfig, keys: Sequence[Sequence[int]], steps: int) -> Tensor:
+    """The random numbers [B,K,T] of all sentences."""
+    found = [uniforms(config.seed, key, config.beam, steps) for key in keys]
+    return torch.from_numpy(np.stack(found))
+
+
 def sample(
     decoder: Decoder,
     limits: list[int],
@@ -103,8 +109,7 @@ def sample(
         return []
     B, K, T = len(limits), config.beam, max(limits)
     forbidden = torch.tensor(symbols.forbidden, dtype=torch.long, device=device)
-    random = np.stack([uniforms(config.seed, key, K, T) for key in keys])
-    random_BKT = torch.from_numpy(random).to(device)
+    random_BKT = _random(config, keys, T).to(device)
     limit_B1 = torch.tensor(limits, device=device)[:, None]
     token_BKT = torch.zeros(B, K, T, dtype=torch.long, device=device)
     logp_BKT = torch.zeros(B, K, T, device=device)
@@ -114,15 +119,14 @@ def sample(
     for t in range(T):
         check(cancelled)
         logits_RV = decoder.step(last_R)
-        if t == 0:
-            everyone = live_B.repeat_interleave(K)
-            logits_RV = logits_RV[everyone]
-            decoder.select(everyone, None)
+        if t == 0:  # from one row a sentence to one a draw
+            logits_RV = logits_RV.repeat_interleave(K, 0)
+            decoder.select(live_B.repeat_interleave(K), None)
         logp_RV = log_probs(logits_RV)
         allowed_RV = logp_RV.index_fill(1, forbidden, -torch.inf)
         if rules is not None:
-            so_far_RT = token_BKT[live_B, :, :t].flatten(0, 1)
-            rules.apply(allowed_RV, so_far_RT, live_B.repeat_interleave(K))
+            owner_R = live_B.repeat_interleave(K)
+            rules.apply(allowed_RV, token_BKT[live_B, :, :t].flatten(0, 1), owner_R)
         uniform_R = random_BKT[live_B, :, t].flatten()
         token_R1, logp_R1 = draw(logp_RV, allowed_RV, uniform_R, config)
         token_BKT[live_B, :, t] = token_R1.view(-1, K)
@@ -132,15 +136,22 @@ def sample(
         stay = close_ranks(~open_BK[live_B].any(1))
         if not len(stay):
             break
+        last_R = token_R1[:, 0]
         if len(stay) < len(live_B):
             rows = (stay[:, None] * K + torch.arange(K, device=device)).flatten()
             decoder.select(rows, stay)
-            token_R1, live_B = token_R1[rows], live_B[stay]
-        last_R = token_R1[:, 0]
+            last_R, live_B = last_R[rows], live_B[stay]
+    return _results(token_BKT, logp_BKT, limits, config, symbols.eos)
+
+
+def _results(
+    token_BKT: Tensor, logp_BKT: Tensor, limits: list[int], config: SearchConfig, eos: int
+) -> list[list[Hypothesis]]:
+    """The best draws of each sentence."""
     results = []
     for tokens, logps, limit in zip(token_BKT.tolist(), logp_BKT.tolist(), limits, strict=True):
         draws = zip(tokens, logps, strict=True)
-        cuts = [_cut(*draw, limit, config.length_alpha, symbols.eos) for draw in draws]
+        cuts = [_cut(*draw, limit, config.length_alpha, eos) for draw in draws]
         results.append(ranked(cuts, config.n_best))
     return results
 
