@@ -8,7 +8,7 @@ processes of one machine.
 
 from dataclasses import replace
 
-from m4nmt.core.stages import EvaluateConfig
+from m4nmt.core.names import recipe
 from m4nmt.data.settings import BlockConfig, DataConfig, DirectionsConfig, TokenizerConfig
 from m4nmt.model.settings import DeepNorm, ModelConfig, classic
 from m4nmt.optim.settings import AdamW, InverseSqrt
@@ -47,20 +47,14 @@ def _run(name: str, layers: int, parallel: ParallelConfig) -> RunConfig:
 
 def _tiny(name: str, layers: int, parallel: ParallelConfig) -> RunConfig:
     """On image captions."""
-    return RunConfig(
+    base: RunConfig = recipe("debug")()
+    return replace(
+        base,
         name=name,
-        data=DataConfig(
-            manifest="multi30k",
-            directions=DirectionsConfig(languages=("eng_Latn", "deu_Latn")),
-            tokenizer=TokenizerConfig(vocab=1000, sample=5000),
-            blocks=BlockConfig(tokens=1024, max_length=128),
-        ),
         model=_model(layers, 16, 64, 2),
         optim=AdamW(lr=1e-3),
         schedule=InverseSqrt(warmup=400),
-        train=TrainConfig(steps=20, validate_every=10, validate_rows=8, save_every=10, average=0),
         parallel=replace(parallel, precision="fp32"),
-        evaluate=EvaluateConfig(sentences=8, metrics=("bleu", "chrf")),
     )
 
 

@@ -6,18 +6,12 @@ Each comes with a twin of the same layout, small enough to be trained on 4 proce
 
 from dataclasses import replace
 
-from m4nmt.core.names import recipe, shipped
-from m4nmt.core.stages import EvaluateConfig
+from m4nmt.core.names import recipe
 from m4nmt.data.settings import BlockConfig, DataConfig, DirectionsConfig, TokenizerConfig
 from m4nmt.model.settings import classic
 from m4nmt.optim.settings import Adafactor, InverseSqrt
 from m4nmt.parallel.settings import ParallelConfig, Recompute
 from m4nmt.train.settings import RunConfig, TrainConfig
-
-
-def _m4(name: str) -> RunConfig:
-    run: RunConfig = recipe(f"{shipped('recipes') / 'm4.py'}:{name}")()
-    return run
 
 
 def _laid(stages: int, pieces: int) -> ParallelConfig:
@@ -30,28 +24,28 @@ def _laid(stages: int, pieces: int) -> ParallelConfig:
     )
 
 
+def _m4(name: str, m4: str, stages: int, pieces: int) -> RunConfig:
+    """A size of M4 as GPipe laid it."""
+    base: RunConfig = recipe(m4)()
+    return replace(base, name=name, parallel=_laid(stages, pieces))
+
+
 def _tiny(name: str, layers: tuple[int, int], dim: int, pieces: int) -> RunConfig:
     """On image captions, for 4 processes."""
-    return RunConfig(
+    base: RunConfig = recipe("debug")()
+    return replace(
+        base,
         name=name,
-        data=DataConfig(
-            manifest="multi30k",
-            directions=DirectionsConfig(languages=("eng_Latn", "deu_Latn")),
-            tokenizer=TokenizerConfig(vocab=1000, sample=5000),
-            blocks=BlockConfig(tokens=1024, max_length=128),
-        ),
         model=classic(layers=layers, dim=dim, hidden=4 * dim, heads=2),
         optim=Adafactor(lr=1.0),
         schedule=InverseSqrt(scale=1.0, warmup=400, dim_factor=False),
-        train=TrainConfig(steps=20, validate_every=10, validate_rows=8, save_every=10, average=0),
         parallel=replace(_laid(4, pieces), precision="fp32"),
-        evaluate=EvaluateConfig(sentences=8, metrics=("bleu", "chrf")),
     )
 
 
 def gpipe_1_3b_deep_8() -> RunConfig:
     """M4's T(24, 8192, 16), 1.3 B parameters, on 8 stages."""
-    return replace(_m4("m4_1_3b_deep"), name="gpipe_1_3b_deep_8", parallel=_laid(8, 32))
+    return _m4("gpipe_1_3b_deep_8", "m4_1_3b_deep", 8, 32)
 
 
 def gpipe_1_3b_deep_8_tiny() -> RunConfig:
@@ -61,7 +55,7 @@ def gpipe_1_3b_deep_8_tiny() -> RunConfig:
 
 def gpipe_6b_16() -> RunConfig:
     """M4's T(64, 16384, 32), 6 B parameters, on 16 stages."""
-    return replace(_m4("m4_6b"), name="gpipe_6b_16", parallel=_laid(16, 64))
+    return _m4("gpipe_6b_16", "m4_6b", 16, 64)
 
 
 def gpipe_6b_16_tiny() -> RunConfig:

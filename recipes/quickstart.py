@@ -43,7 +43,10 @@ def quickstart() -> RunConfig:
 
 
 def debug() -> RunConfig:
-    """A tiny model on real text: does everything run? Seconds."""
+    """A tiny model on real text: does everything run? Seconds.
+
+    The small twins of the giants are trained on the same data for as long.
+    """
     return RunConfig(
         name="debug",
         data=DataConfig(

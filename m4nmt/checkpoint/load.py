@@ -10,7 +10,7 @@ whichever layout wrote it. Not its job: writing (`store`).
 import io
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -56,10 +56,17 @@ def newest_good(root: Path) -> Found | None:
             rank does not see what the leader sees.
         LostRanksError: a rank is gone or hangs.
     """
+    with _together(root):
+        order = ranks.shared(LINE, TIMEOUT).led(lambda: steps(root)[::-1])
+    return first_good(root, order)
+
+
+def first_good(root: Path, order: Sequence[int]) -> Found | None:
+    """The first of the checkpoints of these steps that is good; otherwise as `newest_good`."""
     bad: list[str] = []
     with _together(root):
         world = ranks.shared(LINE, TIMEOUT)
-        for step in world.led(lambda: steps(root)[::-1]):
+        for step in order:
             path = root / folder_name(step)
             wrong = _damage(world, path)
             if not wrong:

@@ -156,6 +156,15 @@ def clean(root: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def remove(root: Path, step: int) -> None:
+    """Delete the checkpoint of a step. Only for the process that owns the run.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    _delete(root / folder_name(step))
+
+
 def steps(root: Path) -> list[int]:
     """Steps that have a checkpoint, good or not, ascending."""
     names = (path.name for path in root.glob("step-*") if path.is_dir())

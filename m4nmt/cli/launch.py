@@ -3,7 +3,8 @@
 torch's elastic agent starts and ends the processes and gives them their ranks. What is ours: one
 agent for each life of the group, so that nothing of a dead one is left in its store; signals are
 passed on and then waited for, so that the processes can save; a verdict (exit codes 1 and 2) is not
-tried again. Not its job: what a process does (train), several machines (torchrun).
+tried again. Not its job: what a process does (train), several machines (torchrun), which devices
+are left out (devices).
 """
 
 import ctypes
@@ -18,9 +19,14 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from m4nmt.cli.devices import Devices
+from m4nmt.core.config import ConfigError
+
 log = logging.getLogger(__name__)
 
 _LAUNCHER = "M4NMT_LAUNCHER"
+_TORCHRUN = "TORCHELASTIC_RUN_ID"
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _FINAL = (0, 1, 2, 130)  # good, failed, wrong use, Ctrl-C: another try would end in the same
 _PR_SET_PDEATHSIG = 1
 
@@ -57,35 +63,66 @@ class _Stop:
                 os.kill(pid, signal.SIGINT if hard else signal.SIGTERM)
 
 
-def launch(command: Sequence[str], devices: int, restarts: int) -> int:
-    """Run a command of Python (`-m m4nmt ...`) in `devices` processes; exit code of the group.
+def launch(command: Sequence[str], devices: Devices, restarts: int, gpus: bool = False) -> int:
+    """Run a command of Python (`-m m4nmt ...`) in a process a device; exit code of the group.
 
     A group in which a process is killed, or loses another (75), is started again from the last
     checkpoint, at most `restarts` times. Rank 0 keeps the terminal; what the others write to stderr
     is shown with their rank before it.
+
+    Args:
+        gpus: the devices are GPUs.
     """
     _quiet()
     stop = _Stop()
-    threads = str(max(1, len(os.sched_getaffinity(0)) // devices))
-    env = {
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
-        "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGQUIT",  # the others are passed on by `_Stop`
-        _LAUNCHER: str(os.getpid()),
-    }
     try:
-        with _environment(env), _signals(stop), tempfile.TemporaryDirectory("m4nmt") as logs:
+        with _signals(stop), tempfile.TemporaryDirectory("m4nmt") as logs:
             for left in range(restarts, -1, -1):
-                code = _live(command, devices, logs, stop)
+                with _environment(_variables(devices, gpus)):
+                    failures = _live(command, len(devices.group), logs, stop)
+                code = _verdict(failures)
                 if code in _FINAL or stop.wanted or not left:
                     break
+                devices.died(failures)
+                if gpus:
+                    devices.seen(_gpus())
                 log.warning("a process died (exit code %d); starting again, %d left", code, left)
         return code
     except _StoppedError:
         return 128 + signal.SIGTERM
+    except ConfigError as error:
+        log.error("%s", error)
+        return code
 
 
-def _live(command: Sequence[str], devices: int, logs: str, stop: _Stop) -> int:
-    """One life of the group, from its start to the end of its last process; its exit code."""
+def _variables(devices: Devices, gpus: bool) -> dict[str, str]:
+    """Of the processes of one life."""
+    threads = str(max(1, len(os.sched_getaffinity(0)) // len(devices.group)))
+    found = {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+        "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGQUIT",  # the others are passed on by `_Stop`
+        _LAUNCHER: str(os.getpid()),
+    }
+    if gpus and not devices.whole:
+        names = os.environ.get(_VISIBLE, "").split(",")
+        chosen = [names[d] if d < len(names) and names[d] else str(d) for d in devices.group]
+        found[_VISIBLE] = ",".join(chosen)
+    return found
+
+
+def _gpus() -> int:
+    """How many there are now, asked without touching one."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _live(command: Sequence[str], devices: int, logs: str, stop: _Stop) -> dict[int, int]:
+    """One life of the group, from its start to the end of its last process.
+
+    Returns:
+        Exit codes by rank of the processes that failed, the first one first.
+    """
     from torch.distributed.elastic.agent.server.api import WorkerSpec
     from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
@@ -125,7 +162,7 @@ def _live(command: Sequence[str], devices: int, logs: str, stop: _Stop) -> int:
     finally:
         stop.agent = None
         spec.rdzv_handler.shutdown()
-    return _verdict({rank: failure.exitcode for rank, failure in result.failures.items()})
+    return {rank: failure.exitcode for rank, failure in result.failures.items()}
 
 
 def _verdict(failures: Mapping[int, int]) -> int:
@@ -146,8 +183,11 @@ def _verdict(failures: Mapping[int, int]) -> int:
 
 
 def follow() -> None:
-    """In a process that `launch` started: leave, saving, when the launcher dies."""
-    if os.environ.get(_LAUNCHER) == str(os.getppid()):
+    """In a process that `launch` or torchrun started: leave, saving, when the launcher dies.
+
+    One that went on would train, and hold the run folder, beside the group that is started again.
+    """
+    if os.environ.get(_LAUNCHER) == str(os.getppid()) or _TORCHRUN in os.environ:
         with suppress(OSError, AttributeError):  # Linux only
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 

@@ -5,6 +5,7 @@ string-keyed mappings and other configs. A union is written with its class name 
 Not its job: knowing what any option means (each config stands beside the component it builds).
 """
 
+import copy
 import dataclasses
 import difflib
 import hashlib
@@ -77,23 +78,30 @@ def from_dict(cls: type[T], data: Any, where: str = "") -> T:
 def override(config: T, assignments: Sequence[str]) -> T:
     """A copy of `config` with changes such as `optim.lr=3e-4` or `model.encoder.*.dropout=0.2`.
 
-    Values are JSON, or bare strings; the name of a config class switches a union to its defaults;
-    `*` stands for every item of a tuple.
+    Values are JSON, or bare strings; the name of a config class switches a union to its defaults,
+    which later changes reach: `optim=Adafactor`, then `optim.beta1=0.9`. `*` stands for every item
+    of a tuple.
 
     Raises:
-        ConfigError: unknown path, wrong type, or one path given twice.
+        ConfigError: unknown path, wrong type, one path given twice, or a change that undoes an
+            earlier one.
     """
     data = to_dict(config)
-    seen: set[str] = set()
+    done: dict[str, set[_Place]] = {}
     for assignment in assignments:
         path, sign, text = assignment.partition("=")
         path = path.strip()
         if not sign or not path:
             raise ConfigError(f"--set {assignment!r}: write it as section.option=value")
-        if path in seen:
+        if path in done:
             raise ConfigError(f"--set {path}: given twice; keep one")
-        seen.add(path)
-        _assign(data, path.split("."), _value(text), path)
+        written = set(_assign(type(config), data, path.split("."), _value(text), path))
+        for before, places in done.items():
+            if all(_inside(place, written) for place in places):
+                raise ConfigError(
+                    f"--set {path}: undoes --set {before} before it; put it first, or keep one"
+                )
+        done[path] = written
     return from_dict(type(config), data)
 
 
@@ -112,33 +120,104 @@ def _value(text: str) -> Any:
         return {"true": True, "false": False, "none": None}.get(text.strip().lower(), text)
 
 
-def _assign(data: Any, path: list[str], value: Any, where: str) -> None:
-    """Write `value` at `path` inside plain data, checking every step against the types."""
+_Place = tuple[str | int, ...]
+
+
+def _inside(place: _Place, written: set[_Place]) -> bool:
+    return any(place[: n + 1] in written for n in range(len(place)))
+
+
+def _assign(hint: Any, data: Any, path: list[str], value: Any, where: str) -> list[_Place]:
+    """Write `value` at `path` inside plain data of this type, checking every step; the places
+    where it now stands."""
+    places: list[_Place] = []
     head, rest = path[0], path[1:]
+    for key in _keys(hint, data, head, where):
+        if not rest:
+            data[key] = copy.deepcopy(value)
+            places.append((key,))
+            continue
+        part = _part(hint, data, key)
+        given = data.get(key) if isinstance(data, dict) else data[key]
+        data[key] = _opened(part, given, where)
+        if not isinstance(data[key], dict | list):
+            name = where.removesuffix("." + ".".join(rest))
+            names = sorted(_classes(part))
+            first = f"; set {name} to one of {', '.join(names)} first" if names else ""
+            raise ConfigError(f"--set {where}: {name} is {data[key]!r}, which has no parts{first}")
+        places += [(key, *place) for place in _assign(part, data[key], rest, value, where)]
+    return places
+
+
+def _keys(hint: Any, data: Any, head: str, where: str) -> Iterable[str | int]:
+    """The keys or indices in plain data that a step of a path stands for."""
+    if isinstance(data, list) and head == "*":
+        if not data:
+            raise ConfigError(f"--set {where}: there is nothing that '*' could stand for")
+        return range(len(data))
     if isinstance(data, list):
-        items = range(len(data)) if head == "*" else [_index(head, data, where)]
-        for index in items:
-            if rest:
-                _assign(data[index], rest, value, where)
-            else:
-                data[index] = value
-        return
-    if not isinstance(data, dict):
-        raise ConfigError(f"--set {where}: {head!r} is inside a plain value, which has no parts")
-    if KIND in data and head not in data:
-        raise ConfigError(f"--set {where}: {unknown_name(head, set(data) - {KIND}, 'option')}")
-    if not rest:
-        data[head] = value
-    elif head in data:
-        _assign(data[head], rest, value, where)
-    else:
-        raise ConfigError(f"--set {where}: there is no {head!r}")
+        return [_index(head, data, where)]
+    if KIND in data:
+        known = {f.name for f in dataclasses.fields(_classes(hint)[data[KIND]])}
+        if head not in known:
+            raise ConfigError(f"--set {where}: {unknown_name(head, known, 'option')}")
+    return [head]
 
 
 def _index(text: str, items: list[Any], where: str) -> int:
     if not text.lstrip("-").isdigit() or not -len(items) <= int(text) < len(items):
         raise ConfigError(f"--set {where}: {text!r} is not an index of {len(items)} items (or *)")
-    return int(text)
+    return int(text) % len(items)
+
+
+def _part(hint: Any, data: Any, key: str | int) -> Any:
+    """The type of one part of plain data of a type."""
+    if isinstance(data, dict) and KIND in data:
+        return typing.get_type_hints(_classes(hint)[data[KIND]])[str(key)]
+    wanted = (tuple,) if isinstance(data, list) else (dict, Mapping)
+    for option in _options(hint):
+        args = get_args(option)
+        if get_origin(option) in wanted:
+            each = args[1] if isinstance(data, dict) else args[0]
+            fixed = isinstance(data, list) and args[-1] is not Ellipsis
+            return args[int(key)] if fixed else each
+    return Any
+
+
+def _opened(hint: Any, data: Any, where: str) -> Any:
+    """Plain data with the defaults of the config that it names, or of which it has some options,
+    written out; data of no config as they are."""
+    classes = _classes(hint)
+    if isinstance(data, str) and data in classes:
+        data = {KIND: data}
+    if not isinstance(data, dict) or not classes:
+        return data
+    kind = data.get(KIND, next(iter(classes)) if len(classes) == 1 else None)
+    if kind is None:
+        raise ConfigError(f'--set {where}: give "kind" first, one of {sorted(classes)}')
+    if kind not in classes:
+        raise ConfigError(f"--set {where}: {unknown_name(str(kind), classes, 'kind')}")
+    opened = {KIND: kind}
+    for field in dataclasses.fields(classes[kind]):
+        if field.default is not dataclasses.MISSING:
+            opened[field.name] = to_dict(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            opened[field.name] = to_dict(field.default_factory())
+    return {**opened, **data}
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """What a union allows; of any other type itself."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _classes(hint: Any) -> dict[str, Any]:
+    """The configs that a type allows, by name."""
+    return {
+        option.__name__: option
+        for option in _options(hint)
+        if dataclasses.is_dataclass(option) and isinstance(option, type)
+    }
 
 
 def _build(hint: Any, data: Any, where: str) -> Any:
@@ -147,7 +226,7 @@ def _build(hint: Any, data: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build_dataclass(typing.cast(type, hint), data, where)
     if origin in (Union, types.UnionType):
-        return _build_union(get_args(hint), data, where)
+        return _build_union(hint, data, where)
     if origin is Literal:
         if data not in get_args(hint):
             options = [str(option) for option in get_args(hint)]
@@ -188,8 +267,8 @@ def _build_tuple(args: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...
     )
 
 
-def _build_union(args: tuple[Any, ...], data: Any, where: str) -> Any:
-    classes = {a.__name__: a for a in args if dataclasses.is_dataclass(a) and isinstance(a, type)}
+def _build_union(hint: Any, data: Any, where: str) -> Any:
+    args, classes = get_args(hint), _classes(hint)
     if data is None and type(None) in args:
         return None
     if isinstance(data, str) and data in classes:

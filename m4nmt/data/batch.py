@@ -50,17 +50,27 @@ class Chunk(NamedTuple):
 
 
 def fetch(
-    reader: Reader, plan: BlockPlan, first: int, end: int, rank: int = 0, world: int = 1
+    reader: Reader,
+    plan: BlockPlan,
+    first: int,
+    end: int,
+    rank: int = 0,
+    world: int = 1,
+    pieces: int = 1,
 ) -> Chunk:
     """Read the rows that `rank` of `world` has of batches `first` to `end` of a block.
 
-    A rank holds an equal, contiguous part of each batch's rows; `world` divides the rows.
+    A rank holds an equal, contiguous part of each batch's rows, a multiple of `pieces`. Where they
+    do not divide, rows of padding stand at the end.
     """
-    places, shapes = plan.places[first:end], plan.shapes[first:end]
+    places = plan.places[first:end]
+    shapes = [
+        Shape(-(-shape.rows // (world * pieces)) * pieces, shape.src, shape.tgt)
+        for shape in plan.shapes[first:end]
+    ]
     parts = []
     for (start, stop), shape in zip(places.tolist(), shapes, strict=True):
-        rows = shape.rows // world
-        row = start + rank * rows + np.arange(rows)
+        row = start + rank * shape.rows + np.arange(shape.rows)
         parts.append(np.where(row < stop, row, -1))
     place_R = np.concatenate(parts)
     direction_R = np.where(place_R >= 0, plan.direction_N[place_R], -1)
@@ -71,7 +81,7 @@ def fetch(
         torch.from_numpy(direction_R),
         src,
         tgt,
-        [Shape(shape.rows // world, shape.src, shape.tgt) for shape in shapes],
+        shapes,
         first_rows,
         plan.tokens[first:end].tolist(),
         first,

@@ -21,7 +21,7 @@ from m4nmt.core.config import ConfigError
 from m4nmt.data.batch import Chunk, assemble, fetch
 from m4nmt.data.order import examples_at
 from m4nmt.data.plan import Plan, Reader, Source, block_examples, lay
-from m4nmt.data.settings import BlockConfig, DataConfig
+from m4nmt.data.settings import DataConfig
 from m4nmt.data.types import Batch, Split
 
 _CHUNK_EXAMPLES = 32768
@@ -51,6 +51,7 @@ class Loader:
         store: an opened token store.
         config: the data section of the recipe.
         rank, world: which equal part of every global batch's rows to hold.
+        pieces: the rows held here are a multiple of this.
         workers: processes that read ahead; 0 reads ahead in a thread of this one.
         run_steps: batches of the whole run; needed by UniMax and Phases.
 
@@ -65,12 +66,13 @@ class Loader:
         *,
         rank: int = 0,
         world: int = 1,
+        pieces: int = 1,
         workers: int = 0,
         run_steps: int | None = None,
     ) -> None:
-        _check_world(config.blocks, rank, world)
+        _check_world(rank, world)
         self.plan = Plan(store, config, run_steps)
-        self._chunks = _Chunks(self.plan, rank, world)
+        self._chunks = _Chunks(self.plan, rank, world, pieces)
         self._workers = workers
 
     def batches(self, state: LoaderState | None = None) -> Iterator[tuple[LoaderState, Batch]]:
@@ -133,15 +135,15 @@ class _Chunks(Dataset[tuple[Item, Chunk]]):
     """Chunk c of block b: some consecutive batches, read for one rank. Blocks are cut into a fixed
     number of chunks, so that the next item is known without planning."""
 
-    def __init__(self, plan: Plan, rank: int, world: int) -> None:
-        self._plan, self._rank, self._world = plan, rank, world
+    def __init__(self, plan: Plan, rank: int, world: int, pieces: int) -> None:
+        self._plan, self._part = plan, (rank, world, pieces)
         self._count = -(-plan.examples // _CHUNK_EXAMPLES)
 
     def __getitem__(self, item: Item) -> tuple[Item, Chunk]:
         block, chunk = item
         plan = self._plan.block(block)
         first, end = self.bounds(len(plan.shapes), chunk)
-        return item, fetch(self._plan.reader, plan, first, end, self._rank, self._world)
+        return item, fetch(self._plan.reader, plan, first, end, *self._part)
 
     def bounds(self, batches: int, chunk: int) -> tuple[int, int]:
         """First and one-past-last batch of a chunk of a block of so many batches."""
@@ -201,7 +203,7 @@ def fixed_batches(
         ConfigError: impossible options.
         ValueError: an example is longer than `blocks.max_length`.
     """
-    _check_world(config.blocks, rank, world)
+    _check_world(rank, world)
     directions = store.split_directions(split)
     reader = Reader(store, directions, split)
     held = block_examples(config.blocks)
@@ -233,11 +235,6 @@ def _groups(sizes: Sequence[int], wanted: int, most: int) -> Iterator[list[tuple
         yield group
 
 
-def _check_world(config: BlockConfig, rank: int, world: int) -> None:
+def _check_world(rank: int, world: int) -> None:
     if not 0 <= rank < world:
         raise ConfigError(f"rank {rank} is not one of {world}")
-    if config.rows_multiple % world:
-        raise ConfigError(
-            f"data.blocks.rows_multiple {config.rows_multiple} is not a multiple of the {world} "
-            "data-parallel ranks; set it to one"
-        )

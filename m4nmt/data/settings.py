@@ -121,7 +121,8 @@ class BlockConfig:
         tokens: padded target (or source, the longer) tokens of a global batch.
         examples: examples in a block; 0 picks about 256 batches' worth, at least 8192.
         length_multiple: lengths are rounded up to multiples of this, coarser where they are long.
-        rows_multiple: rows of a batch are a multiple of this; no more ranks times micro-batches.
+        rows_multiple: rows of a batch are a multiple of this; best of ranks times micro-batches,
+            for which others fill up with padding.
         max_length: longest side with specials; longer examples are dropped by `prepare`.
     """
 

@@ -72,13 +72,12 @@ def product(x_MD: Tensor, weight_HFD: Tensor, counts_H: Tensor) -> Tensor:
 class Stack(Ruled):
     """One linear map an expert: y = x W^T + b, W [H,outputs,inputs].
 
-    First values are drawn for each expert by its number, so that they do not depend on which of
-    them lie here.
+    First values are drawn for each expert by its number, so that a rank draws those it holds.
     """
 
     def __init__(self, experts: int, inputs: int, outputs: int, bias: bool, gain: float) -> None:
         super().__init__()
-        self.rules = {"weight": Each(xavier(gain)), "bias": zeros}
+        self.rules = {"weight": Each(xavier(gain)), "bias": Each(zeros)}
         self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
         self.bias = nn.Parameter(torch.empty(experts, outputs)) if bias else None
 
@@ -132,26 +131,6 @@ class Experts(nn.Module):
             order_M = expert_M.argsort(stable=True)
             y_MD = self.run(x_MD.index_select(0, order_M), counts_RH.sum(0))
             return back(y_MD.index_select(0, order_M.argsort()))
-
-    def hold(self, first: int, count: int) -> None:
-        """Keep only `count` experts from number `first` on; `exchange` must bring their rows.
-
-        Raises:
-            ValueError: they do not all lie here.
-        """
-        for stack in self.modules():
-            if not isinstance(stack, Stack):
-                continue
-            start, held = first - stack.first, stack.weight.shape[0]
-            if count < 1 or start < 0 or start + count > held:
-                raise ValueError(
-                    f"experts {first} to {first + count - 1} are asked for, but "
-                    f"{stack.first} to {stack.first + held - 1} lie here"
-                )
-            stack.first = first
-            for key, parameter in stack.named_parameters():
-                kept = parameter.detach()[start : start + count].clone()
-                setattr(stack, key, nn.Parameter(kept))
 
 
 class DenseExperts(Experts):

@@ -1,12 +1,13 @@
 """First values of parameters: each is a function of (seed, canonical name) and of nothing else.
 
-A module that owns parameters says in `rules` how each begins; this file draws them. Not its job:
-choosing gains (each component does that) and knowing about devices beyond a final copy.
+A module that owns parameters says in `rules` how each begins; this file draws them, on the CPU
+whatever the device, so that numbers do not depend on it. Not its job: choosing gains (each
+component does that), and knowing how parameters are spread over ranks (parallel.weights).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,36 +59,49 @@ def normal(std: float) -> Rule:
 
 
 class Ruled(nn.Module):
-    """A module that owns parameters and says how each of them begins.
-
-    Attributes:
-        first: number of the first item here, where parameters with an `Each` hold some items only.
-    """
+    """A module that owns parameters and says how each of them begins."""
 
     rules: Mapping[str, Rule | Each]
-    first: int = 0
 
 
-def first_value(
-    rule: Rule | Each, shape: Sequence[int], seed: int, name: str, first: int = 0
-) -> Tensor:
-    """The first value of the parameter called `name`, CPU fp32.
+class Part(NamedTuple):
+    """What of a parameter lies here.
 
-    Args:
-        shape: of what is drawn; of an `Each`, the items from number `first` on.
-        name: canonical.
+    Attributes:
+        here: shares the parameter's memory.
+        place: a slice of each dimension of the whole parameter.
     """
-    value = torch.empty(tuple(shape), dtype=torch.float32)
-    if isinstance(rule, Each):
-        for i, item in enumerate(value, first):
-            rule.rule(item, torch_generator(seed, "init", name, i))
-    else:
-        rule(value, torch_generator(seed, "init", name))
+
+    here: Tensor
+    place: tuple[slice, ...]
+
+
+def all_here(parameter: Tensor) -> Part:
+    """All of a parameter that lies here as it is."""
+    return Part(parameter.detach(), (slice(None),) * parameter.dim())
+
+
+def _drawn(rule: Rule, shape: Sequence[int], *stream: int | str) -> Tensor:
+    value = torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
+    rule(value, torch_generator(*stream))
     return value
 
 
-def _owned(model: nn.Module) -> Iterator[tuple[str, Ruled, str]]:
-    """(full name, module, name inside it) of every parameter, aliases included."""
+def _fill(part: Part, rule: Rule | Each, shape: Sequence[int], seed: int, name: str) -> None:
+    """Write into a part what it has of the first value of a whole parameter of this shape."""
+    here, place = part
+    if not here.numel():
+        return
+    if not isinstance(rule, Each):
+        here.copy_(_drawn(rule, shape, seed, "init", name)[place])
+        return
+    numbers = range(shape[0])[place[0]]
+    for item, number in zip(here.unbind(), numbers, strict=True):
+        item.copy_(_drawn(rule.rule, shape[1:], seed, "init", name, number)[place[1:]])
+
+
+def _owned(model: nn.Module) -> Iterator[tuple[str, Ruled, str, Tensor]]:
+    """(full name, module, name inside it, value) of every parameter, aliases included."""
     for prefix, module in model.named_modules():
         for key, parameter in module._parameters.items():
             if parameter is not None:
@@ -95,31 +109,34 @@ def _owned(model: nn.Module) -> Iterator[tuple[str, Ruled, str]]:
                     raise TypeError(
                         f"{prefix}.{key}: {type(module).__name__} has no rules to begin"
                     )
-                yield f"{prefix}.{key}", module, key
-
-
-def draw(model: "TranslationModel", seed: int) -> Iterator[tuple[str, Tensor]]:
-    """(canonical name, CPU fp32 value) of every parameter once, one at a time."""
-    seen: set[str] = set()
-    for name, module, key in _owned(model):
-        canonical = model.canonical(name)
-        if canonical not in seen:
-            seen.add(canonical)
-            shape = module._parameters[key].shape  # type: ignore[union-attr]
-            yield canonical, first_value(module.rules[key], shape, seed, canonical, module.first)
+                yield f"{prefix}.{key}", module, key, parameter
 
 
 @torch.no_grad()
-def initialise(model: "TranslationModel", seed: int) -> None:
-    """Give every parameter of a real (not meta) model its first value."""
-    places = model.canonical_parameters()
-    for name, value in draw(model, seed):
-        places[name].copy_(value)
+def initialise(
+    model: "TranslationModel", seed: int, part: Callable[[Tensor], Part] = all_here
+) -> None:
+    """Give every parameter of a real (not meta) model its first value, one after another.
+
+    Of a parameter with an `Each` only the items that lie here are drawn, one at a time; of any
+    other the whole, once.
+
+    Args:
+        part: what of a parameter lies here.
+
+    Raises:
+        TypeError: a parameter whose module has no rules.
+    """
+    done: set[str] = set()
+    for name, module, key, parameter in _owned(model):
+        canonical = model.canonical(name)
+        if canonical not in done:
+            done.add(canonical)
+            _fill(part(parameter), module.rules[key], parameter.shape, seed, canonical)
 
 
 def materialise(model: "TranslationModel", device: torch.device | str, seed: int) -> None:
     """Turn a model on meta into one with first values on `device`; ties stay one Parameter."""
-    dtypes = {name: p.dtype for name, p in model.canonical_parameters().items()}
-    made = {name: nn.Parameter(value.to(device, dtypes[name])) for name, value in draw(model, seed)}
-    for name, module, key in list(_owned(model)):
-        module._parameters[key] = made[model.canonical(name)]
+    model.to_empty(device=device)
+    model.tie()
+    initialise(model, seed)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from m4nmt.optim.settings import Adafactor
+from m4nmt.optim.state import zeros_like
 
 EPS_SQUARE = 1e-30  # added to squared gradients (the paper's epsilon 1)
 EPS_SCALE = 1e-3  # smallest scale of a parameter (the paper's epsilon 2)
@@ -31,14 +32,22 @@ class AdafactorOptimizer(torch.optim.Optimizer):
     where b = 1 - t^-decay_exponent, or beta2 (1 - beta2^(t-1)) / (1 - beta2^t). Tensors with fewer
     than two dimensions, or with one of the last two under `min_dim_factored`, keep all of g^2.
     Weight decay is decoupled: w -= lr * weight_decay * w.
+
+    Args:
+        zeros: makes the moments that are as large as their parameter: fp32, laid like it.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], config: Adafactor) -> None:
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        config: Adafactor,
+        zeros: Callable[[Tensor], Tensor] = zeros_like,
+    ) -> None:
         super().__init__(list(groups), {"lr": config.lr, "weight_decay": config.weight_decay})
         self.config = config
         for group in self.param_groups:
             for parameter in group["params"]:
-                self.state[parameter] = self._zero_state(parameter)
+                self.state[parameter] = self._zero_state(parameter, zeros)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -53,15 +62,15 @@ class AdafactorOptimizer(torch.optim.Optimizer):
                     self._update(parameter, group["lr"], group["weight_decay"])
         return loss
 
-    def _zero_state(self, w: Tensor) -> dict[str, Tensor]:
-        whole = torch.zeros_like(w, dtype=torch.float32)
+    def _zero_state(self, w: Tensor, zeros: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         state = {"step": torch.zeros((), dtype=torch.float32)}
         if self._factored(w):
+            whole = torch.zeros_like(w, dtype=torch.float32)
             state |= {"row": whole.mean(-1) + 0.0, "column": whole.mean(-2) + 0.0}
         else:
-            state["square"] = whole
+            state["square"] = zeros(w)
         if self.config.beta1:
-            state["momentum"] = torch.zeros_like(w, dtype=torch.float32)
+            state["momentum"] = zeros(w)
         return state
 
     def _factored(self, w: Tensor) -> bool:

@@ -24,6 +24,9 @@ def decay_groups(
 ) -> list[dict[str, Any]]:
     """Parameter groups with and without decay, each with the names of its parameters.
 
+    Parameters that lie on different meshes of devices, or on none, are apart: one fused update
+    cannot mix them.
+
     Raises:
         ValueError: a name or a parameter is given twice, or none is given.
     """
@@ -36,4 +39,14 @@ def decay_groups(
     matrices = [pair for pair in named if decays(*pair)]
     others = [pair for pair in named if not decays(*pair)]
     groups = [(matrices, weight_decay), (others, 0.0)]
-    return [{"params": pairs, "weight_decay": decay} for pairs, decay in groups if pairs]
+    return [
+        {"params": part, "weight_decay": decay} for pairs, decay in groups for part in _alike(pairs)
+    ]
+
+
+def _alike(pairs: list[tuple[str, nn.Parameter]]) -> list[list[tuple[str, nn.Parameter]]]:
+    """Apart by the mesh that a parameter is spread over."""
+    found: dict[Any, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in pairs:
+        found.setdefault(getattr(parameter, "device_mesh", None), []).append((name, parameter))
+    return list(found.values())

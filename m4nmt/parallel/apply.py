@@ -9,9 +9,9 @@ import torch
 
 from m4nmt.core import ranks
 from m4nmt.data.types import Shape
-from m4nmt.model.init import draw
+from m4nmt.model.init import initialise
 from m4nmt.model.settings import ModelConfig
-from m4nmt.model.translation import TranslationModel, build
+from m4nmt.model.translation import build
 from m4nmt.parallel import weights
 from m4nmt.parallel.check import check
 from m4nmt.parallel.cut import TYPICAL, stage_names
@@ -20,10 +20,11 @@ from m4nmt.parallel.experts import spread_experts
 from m4nmt.parallel.laid import Laid
 from m4nmt.parallel.measure import measured
 from m4nmt.parallel.mesh import Mesh
+from m4nmt.parallel.offload import give_memory
 from m4nmt.parallel.remat import remat
 from m4nmt.parallel.run import Pipelined, Runner, Whole
-from m4nmt.parallel.settings import ParallelConfig
-from m4nmt.parallel.shard import shard
+from m4nmt.parallel.settings import Offload, ParallelConfig
+from m4nmt.parallel.shard import shard, zero
 from m4nmt.parallel.stage import Stage, Step
 from m4nmt.parallel.tensor import split_tensors
 from m4nmt.parallel.tied import Tied
@@ -60,7 +61,7 @@ def parallelize(
         costs = ranks.led(lambda: measured(model, Shape(*shape), loss, device, dtype))
     names = stage_names(model, config, shape, costs)
     step = Step(seed)
-    stages, gathered = {}, []
+    stages, gathering = {}, {}
     for number in range(mesh.place.pipeline, config.stages, layout.pipeline):
         part = build(model, names[number])
         spread_experts(part, mesh)
@@ -71,26 +72,24 @@ def parallelize(
                 part.get_submodule(name).compile()  # in place; equal layers share one graph
         following = names[number + 1][0] if number + 1 < len(names) else ""
         stages[number] = Stage(part, following, loss, step, dtype)
-        gathered += shard(stages[number], config, mesh)
+        gathering[number] = shard(stages[number], config, mesh)
         materialise(stages[number], device, seed, config.offload)
     runner: Runner
     if config.stages == 1:
-        runner = Whole(stages[0], gathered, config.zero)
+        runner = Whole(stages[0], gathering[0], zero(config, layout))
     else:
-        runner = Pipelined(stages, [stage[0] for stage in names], config, mesh, device)
+        firsts = [stage[0] for stage in names]
+        runner = Pipelined(stages, gathering, firsts, config, mesh, device)
     tied = Tied(model, list(stages.values()), names, mesh)
     return Laid(list(stages.values()), runner, tied, mesh, config, device)
 
 
-@torch.no_grad()
-def materialise(stage: Stage, device: torch.device, seed: int, offload: bool) -> None:
-    """Give a stage on meta its memory and its first values, which depend on (seed, name) alone."""
-    part: TranslationModel = stage.part
-    stage.to_empty(device="cpu" if offload else device)
-    part.tie()
-    places = part.canonical_parameters()
-    for name, value in draw(part, seed):
-        weights.assign(places[name], value)
+def materialise(stage: Stage, device: torch.device, seed: int, offload: Offload | None) -> None:
+    """Give a stage on meta its memory and its first values, which depend on (seed, name) alone;
+    beyond the memory it takes no more than one expert's weight or one other whole parameter."""
+    give_memory(stage, device, offload)
+    stage.part.tie()
+    initialise(stage.part, seed, weights.part)
 
 
 def choose_device(wish: str, world: World | None = None) -> torch.device:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from m4nmt.core import ranks
 from m4nmt.model.settings import LayerConfig, ModelConfig, MoEConfig, RelativeBias
+from m4nmt.parallel.offload import unfit
 from m4nmt.parallel.settings import KeepAll, Layout, ParallelConfig
 
 
@@ -70,5 +71,6 @@ def _pipeline(config: ParallelConfig, layout: Layout) -> Iterator[str]:
         yield "offload needs a process group; start with torchrun or --devices 1"
     if config.stages > 1 and config.offload:
         yield "offload with a pipeline is not supported; take one of them"
+    yield from unfit(config.offload)
     if config.stages > 1 and config.compile and not isinstance(config.remat, KeepAll):
         yield "compile with remat in a pipeline is not supported; take two of them"

@@ -45,11 +45,13 @@ class StepLoss(NamedTuple):
         loss: what was minimised: sum / global target tokens, auxiliary loss included; a scalar.
         rows: of the global batch.
         suspects: ranks on which the loss was not finite, before any reduction.
+        shares: what each rank itself had of the loss (ranks that compute the same have the same).
     """
 
     loss: Tensor
     rows: Rows
     suspects: tuple[int, ...]
+    shares: tuple[float, ...]
 
     @property
     def finite(self) -> bool:
@@ -75,6 +77,9 @@ class Engine(Protocol):
 
     def seed_step(self, step: int) -> None:
         """Make every random number of the coming step a function of (run seed, step)."""
+
+    def first_weights(self) -> None:
+        """Give all weights the values with which the run began."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Local parameters by their names in the whole model; a tied table once."""

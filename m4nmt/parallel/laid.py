@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FSDPModule
 from m4nmt.core import ranks
 from m4nmt.data.types import Batch
 from m4nmt.model.flow import PAD
+from m4nmt.model.init import initialise
 from m4nmt.model.moe import watch
 from m4nmt.model.routing import Summary, together
 from m4nmt.parallel import weights
@@ -24,6 +25,7 @@ from m4nmt.parallel.engine import Rows, StepLoss
 from m4nmt.parallel.mesh import Mesh
 from m4nmt.parallel.run import Ids, Runner
 from m4nmt.parallel.settings import ParallelConfig
+from m4nmt.parallel.shard import keeps_copies
 from m4nmt.parallel.stage import Stage, Step
 from m4nmt.parallel.tied import Tied
 
@@ -64,6 +66,10 @@ class Laid:
     def seed_step(self, step: int) -> None:
         self._step.number = step
         self._step.seed_segment(0, "")
+
+    def first_weights(self) -> None:
+        for stage in self.stages:
+            initialise(stage.part, self._step.seed, weights.part)
 
     def step(self, batch: Batch) -> StepLoss:
         """See `Engine.step`.
@@ -163,11 +169,10 @@ class Laid:
         self._step.begin(batch.tokens, everywhere, first, self.device)
 
     def _precision(self) -> AbstractContextManager[None]:
-        """Autocast keeps its bf16 copies of the weights until the block ends, one cast a step, but
-        not of weights that are gathered for each use: the copies would keep them all whole."""
-        on, layout = self.config.precision == "bf16", self.mesh.layout
-        gathered = layout.shard * layout.expert > 1 and self.config.zero == 3
-        keep = not gathered or self.config.stages > 1
+        """Autocast keeps its bf16 copies of the weights until the block ends, one cast a step. Not
+        where gradients are reduced while a backward pass runs: a copy made for an earlier
+        micro-batch gives its gradient last of all, when its layer's were reduced already."""
+        on, keep = self.config.precision == "bf16", keeps_copies(self.config, self.mesh.layout)
         return torch.autocast(self.device.type, torch.bfloat16, enabled=on, cache_enabled=keep)
 
     def _ids(self, batch: Batch) -> Ids:
@@ -192,7 +197,7 @@ class Laid:
                 1,
             )
             loss[0] = self._step.loss.double().cpu()
-        loss[1 + mesh.rank] = float(not bool(self._step.loss.isfinite()))
+        loss[1 + mesh.rank] = self._step.loss.double().cpu()
         if mesh.spread:
             told = torch.cat((loss, table.flatten())).to(self.device)
             torch.distributed.all_reduce(told)
@@ -201,5 +206,6 @@ class Laid:
         return StepLoss(
             loss[0].float(),
             Rows(nll_B, target_B.long(), source_B.long(), direction_B.long()),
-            tuple(loss[1:].nonzero()[:, 0].tolist()),
+            tuple((~loss[1:].isfinite()).nonzero()[:, 0].tolist()),
+            tuple(loss[1:].tolist()),
         )

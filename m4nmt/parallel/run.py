@@ -25,6 +25,7 @@ from torch.distributed.pipelining.schedules import (
 from m4nmt.data.types import Shape
 from m4nmt.parallel.mesh import Mesh
 from m4nmt.parallel.settings import ParallelConfig
+from m4nmt.parallel.shard import announce, zero
 from m4nmt.parallel.stage import Stage, crossing
 
 SCHEDULES = {
@@ -70,51 +71,72 @@ class Whole:
     """All segments in one stage.
 
     Args:
-        gathered: the modules whose weights are sharded or replicated.
-        zero: from 2 on gradients are reduced after every micro-batch, from 3 on weights are
-            released between uses.
+        gathering: what `shard` gave.
+        zero: see `shard.announce`.
     """
 
-    def __init__(self, stage: Stage, gathered: Sequence[FSDPModule], zero: int) -> None:
+    def __init__(self, stage: Stage, gathering: Sequence[FSDPModule], zero: int) -> None:
         self.stage = stage
-        self.gathered = tuple(gathered)
+        self.gathering = tuple(gathering)
         self.zero = zero
 
     def train(self, ids: Ids, pieces: int) -> None:
         for number, piece in enumerate(ids.split(pieces)):
-            self._announce(last=number + 1 == pieces)
+            announce(self.gathering, self.zero, last=number + 1 == pieces)
             self.stage(**piece).backward()
 
     def evaluate(self, ids: Ids, pieces: int) -> None:
         for piece in ids.split(pieces):
             self.stage(**piece)
 
-    def _announce(self, last: bool) -> None:
-        for module in self.gathered:
-            module.set_is_last_backward(last)
-            module.set_requires_gradient_sync(last or self.zero > 1, recurse=False)
-            module.set_reshard_after_backward(last or self.zero > 2, recurse=False)
+
+class _TorchStage(PipelineStage):
+    """A stage that announces its backward passes.
+
+    Args:
+        gathering: what `shard` gave for it. `zero`: see `shard.announce`.
+    """
+
+    def __init__(
+        self, gathering: Sequence[FSDPModule], zero: int, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.gathering = tuple(gathering)
+        self.zero = zero
+
+    def backward_one_chunk(
+        self,
+        bwd_chunk_id: int,
+        loss: Tensor | None = None,
+        full_backward: bool = True,
+        last_backward: bool = False,
+    ) -> None:
+        announce(self.gathering, self.zero, last_backward)
+        super().backward_one_chunk(bwd_chunk_id, loss, full_backward, last_backward)
 
 
 class Pipelined:
     """Some of the stages of a pipeline.
 
     Args:
-        stages: those of this process, by their number.
+        stages: those of this process, by their number. `gathering`: what `shard` gave for each.
         firsts: first segment of every stage of the pipeline.
     """
 
     def __init__(
         self,
         stages: dict[int, Stage],
+        gathering: dict[int, list[FSDPModule]],
         firsts: Sequence[str],
         config: ParallelConfig,
         mesh: Mesh,
         device: torch.device,
     ) -> None:
         self.stages = stages
+        self.gathering = gathering
         self.firsts = tuple(firsts)
         self.config = config
+        self.layout = mesh.layout
         self.group = mesh.group("pipeline")
         self.ranks = dist.get_process_group_ranks(self.group)
         self.device = device
@@ -166,9 +188,10 @@ class Pipelined:
         return self._schedules[key]
 
     def _torch_stage(self, number: int, shape: Shape) -> PipelineStage:
-        stage = self.stages[number]
-        return PipelineStage(
-            stage,
+        return _TorchStage(
+            self.gathering[number],
+            zero(self.config, self.layout),
+            self.stages[number],
             number,
             len(self.firsts),
             self.device,

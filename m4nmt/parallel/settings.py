@@ -30,6 +30,31 @@ class Selective:
 
 
 Remat = KeepAll | Recompute | Selective
+
+# ---- offload: where weights and moments rest while they are not used
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """In the memory of the host."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """In files on a local disk, through the memory of the host; gradients stay in that memory.
+
+    Attributes:
+        folder: on a disk of each machine, NVMe if it can be; there before the run starts.
+    """
+
+    folder: str
+
+    def __post_init__(self) -> None:
+        if not self.folder:
+            raise ValueError("need the name of a folder")
+
+
+Offload = Host | Disk
 ScheduleName = Literal["gpipe", "1f1b", "interleaved", "bfs"]
 
 
@@ -57,7 +82,7 @@ class ParallelConfig:
             (arXiv:1909.08053).
         microbatches: pieces a rank's rows are computed in, gradients accumulated.
         remat: which activations are computed again.
-        offload: keep weights and moments in the memory of the host.
+        offload: where weights and moments rest; none: on the device.
         precision: of the matrix products; weights, moments and sums stay fp32.
         device: "auto" takes a GPU where there is one.
         threads: CPU threads of the math library; 0 leaves its default.
@@ -77,7 +102,7 @@ class ParallelConfig:
     tensor: int = 1
     microbatches: int = 1
     remat: Remat = field(default_factory=KeepAll)
-    offload: bool = False
+    offload: Offload | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0

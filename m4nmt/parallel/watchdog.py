@@ -32,6 +32,7 @@ from m4nmt.parallel.world import World, lost
 
 COURTESY = 3.0  # seconds that a rank which lost another lets it end first, with its own exit code
 EXIT = 75  # EX_TEMPFAIL of sysexits.h: nothing is wrong with the run, start it again
+DEVICE = 74  # EX_IOERR: likewise, but this rank's own device failed
 _TICK = 1.0  # seconds, at most, between two looks at the clock and the folder
 _SLACK = 0.02  # of the timeout by which the thread of C may be late, for not being armed each step
 _GRACE = 3.0  # seconds, beside this, in which the others can write their stacks

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
+from m4nmt.model.init import Part, all_here
 from m4nmt.parallel.mesh import Mesh
 
 # It warns of each gathering of a tensor that is sharded twice, which happens at saves only.
@@ -126,14 +127,19 @@ def check(parameters: Mapping[str, nn.Parameter], whole: Mapping[str, Tensor], m
         raise ValueError(f"weights of another model: names or shapes differ at {wrong[:5]}")
 
 
-@torch.no_grad()
-def assign(parameter: nn.Parameter, whole: Tensor) -> None:
-    """Copy what belongs here out of a whole tensor that every rank has."""
+def part(parameter: Tensor) -> Part:
+    """What of a parameter lies here, and where in the whole it lies."""
     if not isinstance(parameter, DTensor):
-        parameter.copy_(whole)
-        return
+        return all_here(parameter)
     size, offset = compute_local_shape_and_global_offset(
         parameter.shape, parameter.device_mesh, parameter.placements
     )
     place = tuple(slice(o, o + s) for o, s in zip(offset, size, strict=True))
-    parameter.to_local().copy_(whole[place])
+    return Part(local(parameter), place)
+
+
+@torch.no_grad()
+def assign(parameter: nn.Parameter, value: Tensor) -> None:
+    """Copy what belongs here out of a whole tensor that every rank has."""
+    here, place = part(parameter)
+    here.copy_(value[place])

@@ -41,11 +41,13 @@ class World:
     Attributes:
         rank, size: of this process and their number.
         local_rank: place on its machine, which chooses its GPU.
+        machines: over which torchrun has spread them.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    machines: int = 1
 
     @property
     def leader(self) -> bool:
@@ -107,7 +109,9 @@ def place(env: Mapping[str, str]) -> World:
     if not 0 <= rank < size:
         raise ValueError(f"RANK={rank} does not lie in WORLD_SIZE={size}; ranks count from 0")
     _number(env, "MASTER_PORT")
-    return World(rank, size, _number(env, "LOCAL_RANK") if "LOCAL_RANK" in env else 0)
+    local = _number(env, "LOCAL_RANK") if "LOCAL_RANK" in env else 0
+    machines = _number(env, "GROUP_WORLD_SIZE") if "GROUP_WORLD_SIZE" in env else 1
+    return World(rank, size, local, machines)
 
 
 def _number(env: Mapping[str, str], name: str) -> int:

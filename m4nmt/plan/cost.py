@@ -1,11 +1,15 @@
 """How long a step takes and what devices send each other, predicted from counted operations.
 
-The model, all of it: a device computes its products at `efficiency` times its rated speed, and no
-layer faster than its kernels are started. Transfers between stages delay what they carry and
-disturb nothing; sums over tensor-parallel ranks and exchanges of tokens between experts stop the
-device; gathering sharded weights runs beside the products and costs what it takes longer than they;
-gradients are reduced after the last backward pass. Rings move (n-1)/n of what they gather, twice
-that to sum. The optimiser's update and the reading of data are left out.
+The model, all of it: one device would compute the step's products at `efficiency` times its rated
+speed. The time of all that is no product is in that share, and is given to segments by what they do
+(`parallel.cut`): what tensor parallelism does not divide, or `Selective` does again, then costs its
+time. No layer is faster than its kernels are started. Transfers between stages delay what they
+carry and disturb nothing; sums over tensor-parallel ranks and exchanges of tokens between experts
+stop the device; gathering sharded weights runs beside the products and costs what it takes longer
+than they; gradients are reduced after the last backward pass. Rings move (n-1)/n of what they
+gather, twice that to sum. On CPUs nothing runs beside the products: gloo sends with the cores that
+compute, and it scatters sums by summing everything everywhere, as torch does it there. The
+optimiser's update and the reading of data are left out.
 
 Shape letters: D width.
 """
@@ -13,8 +17,9 @@ Shape letters: D width.
 from typing import NamedTuple
 
 from m4nmt.model.settings import ModelConfig, MoEConfig
-from m4nmt.parallel.cut import BACKWARD, Work
-from m4nmt.parallel.settings import Recompute
+from m4nmt.parallel.cut import BACKWARD, PASS, Work
+from m4nmt.parallel.settings import Recompute, Selective
+from m4nmt.parallel.shard import zero
 from m4nmt.plan.job import Job, Machine
 from m4nmt.plan.memory import crossed
 from m4nmt.plan.simulate import Times
@@ -53,45 +58,55 @@ class Sent(NamedTuple):
     reductions: int
 
 
-def forward_products(job: Job) -> list[list[Work]]:
-    """Work of one micro-batch in one forward pass, of every segment of every stage."""
-    return [[job.works[name] for name in stage] for stage in job.stages]
-
-
 def step_flops(job: Job) -> float:
     """Operations of the products of a step, nothing that is done again (as in `model.cost`)."""
-    piece = sum(work.products for stage in forward_products(job) for work in stage)
+    piece = sum(work.products for work in job.works.values())
     return (1 + BACKWARD) * piece * job.parallel.microbatches * job.layout.data
 
 
 def times(job: Job, machine: Machine, sent: list[Sent]) -> Times:
     """Seconds of one micro-batch in every stage."""
-    speed = machine.flops * machine.efficiency * job.layout.tensor
+    products = sum(work.products for work in job.works.values())
+    everything = sum(_pass(work) for work in job.works.values())
+    speed = machine.flops * machine.efficiency * everything / products
+    beside = job.device != "cpu"
     forward, backward = [], []
-    for names, works, bytes_ in zip(job.stages, forward_products(job), sent, strict=True):
-        ahead, back = (x / speed for x in _operations(job, names, works))
+    for names, bytes_ in zip(job.stages, sent, strict=True):
+        ahead, back = (x / speed for x in _operations(job, names))
         layers = sum(name.startswith(("enc", "dec")) for name in names)
         ahead, back = max(ahead, layers * machine.launch), max(back, 2 * layers * machine.launch)
         waits = bytes_.tensor_forward + bytes_.experts_forward
         waits_back = bytes_.tensor_backward + bytes_.experts_backward
         fetch = bytes_.gather / (2 * job.parallel.microbatches) / machine.bandwidth
-        give = (bytes_.reductions > 1) * bytes_.reduce / machine.bandwidth
-        forward.append(max(ahead, fetch) + waits / machine.bandwidth)
-        backward.append(max(back, fetch + give) + waits_back / machine.bandwidth)
+        give = fetch + (bytes_.reductions > 1) * bytes_.reduce / machine.bandwidth
+        ahead = max(ahead, fetch) if beside else ahead + fetch
+        back = max(back, give) if beside else back + give
+        forward.append(ahead + waits / machine.bandwidth)
+        backward.append(back + waits_back / machine.bandwidth)
     moved = [crossed(job, stage) / machine.bandwidth for stage in range(1, len(job.stages))]
     return Times(forward, backward, moved)
 
 
-def _operations(job: Job, names: tuple[str, ...], works: list[Work]) -> tuple[float, float]:
-    """(forward, backward) operations of a stage; the loss has both in its forward pass."""
-    again = _again(job, names)
+def _pass(work: Work) -> float:
+    """Operations that a forward pass is as long as."""
+    return work.step / (1 + BACKWARD)
+
+
+def _operations(job: Job, names: tuple[str, ...]) -> tuple[float, float]:
+    """(forward, backward) operations of a stage; the loss has both in its forward pass, unless it
+    computes the logits again."""
+    again, selective = _again(job, names), isinstance(job.parallel.remat, Selective)
     ahead = back = 0.0
-    for name, work in zip(names, works, strict=True):
-        ahead += work.products
-        if name == "head" and not job.model.soft_cap:
-            ahead += BACKWARD * work.products
+    for name in names:
+        work = job.parts[name]
+        cost = _pass(work)
+        ahead += cost
+        if name == "head" and name not in again:
+            ahead += BACKWARD * cost
         else:
-            back += (BACKWARD + (name in again)) * work.products
+            back += (BACKWARD + (name in again)) * cost
+        if selective and name.startswith(("enc", "dec")):
+            back += PASS * work.passes
     return ahead, back
 
 
@@ -100,7 +115,10 @@ def _again(job: Job, names: tuple[str, ...]) -> set[str]:
     rule = job.parallel.remat
     layers = [name for name in names if name.startswith(("enc", "dec"))]
     again = set(layers[:: rule.every]) if isinstance(rule, Recompute) else set()
-    return again | ({"head"} & set(names) if job.model.soft_cap else set())
+    # where the last stage keeps several micro-batches, the loss of all but one: see `train.loss`
+    several = job.pipelined and job.parallel.schedule in ("gpipe", "bfs")
+    late = job.model.soft_cap or (several and job.parallel.microbatches > 1)
+    return again | ({"head"} & set(names) if late else set())
 
 
 def sent(job: Job) -> list[Sent]:
@@ -143,15 +161,15 @@ def _stage_sent(job: Job, stage: int) -> Sent:
     part = once(job.held, names)
     rows = layout.shard * layout.expert
     gather = reduce = 0.0
+    scattered = 2 if job.device == "cpu" else 1
     for weight in part:
         mixed = weight.copies > 1
         ranks = layout.shard if mixed else rows
         number = FP32 * weight.numel / (layout.expert if mixed else 1)
         gather += number * (ranks - 1) / ranks
-        reduce += number * (ranks - 1) / ranks
+        reduce += scattered * number * (ranks - 1) / ranks
         reduce += 2 * number / ranks * (layout.replicate - 1) / layout.replicate
-    again = not job.pipelined and job.parallel.zero == 3
-    each = not job.pipelined and job.parallel.zero >= 2
+    again, each = (zero(job.parallel, layout) >= n for n in (3, 2))
     moved = sum(crossed(job, s) for s in (stage, stage + 1) if 0 < s < len(job.stages))
     ahead, back = _tensor(job, names)
     tokens = _exchange(job, names)

@@ -53,7 +53,7 @@ class Job:
         stages: segments of each.
         whole: weights of the model. `held`, `prints`: weights and footprints of what one of the
             tensor-parallel devices holds.
-        works: of the whole segments.
+        works: of the whole segments. `parts`: of what one of the tensor-parallel devices computes.
         device: whose kernels run.
     """
 
@@ -70,6 +70,7 @@ class Job:
     held: dict[str, Held]
     prints: dict[str, Footprint]
     works: dict[str, Work]
+    parts: dict[str, Work]
     device: Device
 
     @property
@@ -95,7 +96,7 @@ class Known:
     shares: dict[int, ModelConfig] = field(default_factory=dict)
     held: dict[int, dict[str, Held]] = field(default_factory=dict)
     prints: dict[Any, dict[str, Footprint]] = field(default_factory=dict)
-    works: dict[Shape, dict[str, Work]] = field(default_factory=dict)
+    works: dict[tuple[int, Shape], dict[str, Work]] = field(default_factory=dict)
     stages: dict[Any, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
 
@@ -137,9 +138,10 @@ def job(
     for size, part in ((1, model), (tensor, share)):
         if size not in known.held:
             known.held[size] = weights(part)
-    if piece not in known.works:
-        names = tuple(known.held[1])
-        known.works[piece] = dict(zip(names, segment_work(model, piece), strict=True))
+    for size, part in ((1, model), (tensor, share)):
+        if (size, piece) not in known.works:
+            found = segment_work(part, piece)
+            known.works[size, piece] = dict(zip(known.held[1], found, strict=True))
     traced = tensor, piece, parallel.precision, device
     if traced not in known.prints:
         known.prints[traced] = footprints(share, piece, parallel.precision, device)
@@ -159,7 +161,8 @@ def job(
         whole=known.held[1],
         held=known.held[tensor],
         prints=known.prints[traced],
-        works=known.works[piece],
+        works=known.works[1, piece],
+        parts=known.works[tensor, piece],
         device=device,
     )
 
@@ -198,7 +201,7 @@ def _piece(config: RunConfig, layout: Layout, batch: Shape) -> Shape:
 
 def _refuse(model: ModelConfig, parallel: ParallelConfig, layout: Layout) -> None:
     """What the engine would refuse on a machine that has all these devices."""
-    alone_ = replace(parallel, pipeline=1, virtual=1, cut=(), offload=False, schedule="1f1b")
+    alone_ = replace(parallel, pipeline=1, virtual=1, cut=(), offload=None, schedule="1f1b")
     check(model, alone_, layout)
     if parallel.stages > 1 and parallel.offload:
         raise ValueError("parallel: offload with a pipeline is not supported; take one of them")

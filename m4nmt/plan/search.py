@@ -92,7 +92,7 @@ def _candidates(config: RunConfig, devices: int) -> Iterator[tuple[RunConfig, tu
     counts = {layer.ffn.experts for layer in layers if isinstance(layer.ffn, MoEConfig)}
     segments = len(config.model.encoder) + len(config.model.decoder) + 4
     plain = replace(
-        config.parallel, cut=(), offload=False, virtual=1, schedule="gpipe", microbatches=1
+        config.parallel, cut=(), offload=None, virtual=1, schedule="gpipe", microbatches=1
     )
     for pipeline in _divisors(devices, segments):
         for tensor in _divisors(devices // pipeline, _MOST_TENSOR):
@@ -118,7 +118,7 @@ def _scheduled(
     blocks = config.data.blocks
     most = blocks.tokens // longest(config).src
     zeros: tuple[Literal[1, 2, 3], ...]
-    zeros = (1, 3) if laid.shard * laid.expert > 1 and laid.pipeline == 1 else (laid.zero,)
+    zeros = (1, 3) if laid.shard * laid.expert > 1 else (laid.zero,)
     counts = {b << k for b in (1, laid.pipeline) for k in range(most.bit_length())}
     for pieces in sorted(n for n in counts if data * n <= most):
         multiple = lcm(blocks.rows_multiple, data * pieces)

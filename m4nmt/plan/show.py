@@ -85,7 +85,7 @@ def row(plan: Plan) -> list[str]:
     """One plan in a table of plans, see COLUMNS."""
     parallel = plan.job.parallel
     sharded = plan.job.layout.shard * plan.job.layout.expert > 1
-    zero = f", zero {parallel.zero}" if sharded and not plan.job.pipelined else ""
+    zero = f", zero {parallel.zero}" if sharded else ""
     return [
         layout_name(plan) + zero,
         f"{parallel.microbatches} x {plan.job.piece.rows}",

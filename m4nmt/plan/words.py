@@ -4,6 +4,7 @@ Not its job: numbers (estimate), looks (show, html).
 """
 
 from m4nmt.parallel.settings import KeepAll, Recompute, Remat, Selective
+from m4nmt.parallel.shard import zero
 from m4nmt.plan.estimate import Plan
 from m4nmt.plan.job import GIB
 from m4nmt.plan.memory import KINDS
@@ -70,7 +71,7 @@ def layout_name(plan: Plan) -> str:
 def short_name(plan: Plan) -> str:
     """The layout in letters, see LETTERS."""
     layout, parallel = plan.job.layout, plan.job.parallel
-    sharded = layout.shard * layout.expert > 1 and not plan.job.pipelined
+    sharded = layout.shard * layout.expert > 1
     sizes = {
         "P": layout.pipeline,
         "V": parallel.virtual,
@@ -183,19 +184,15 @@ def _advice(plan: Plan) -> list[str]:
             "Weights and what follows them are large: more pipeline stages, or shard them over "
             "more devices."
         )
-    if plan.job.pipelined and plan.job.layout.shard * plan.job.layout.expert > 1:
+    if plan.job.pipelined and share["copies"] > 0.2 and zero(parallel, plan.job.layout) > 1:
         told.append(
-            "Under a pipeline torch keeps gathered weights and whole gradients to the end of the "
-            "step: sharding saves the optimiser's state only, whatever parallel.zero says."
+            f"With parallel.zero={parallel.zero} every micro-batch that is alive keeps its own "
+            "bf16 copies of the weights: take parallel.remat=Recompute, which keeps none, or "
+            "parallel.zero=1, which keeps one of each beside the whole weights."
         )
     if plan.job.pipelined and parallel.schedule in ("gpipe", "bfs") and not plan.job.model.soft_cap:
         told.append(
-            "The loss computes its gradients in the forward pass, so the last stage is slow in one "
-            f"half of {parallel.schedule} and quick in the other; 1f1b evens that out."
-        )
-    if share["logits"] > 0.2 and parallel.schedule in ("gpipe", "bfs"):
-        told.append(
-            "The last stage keeps the loss's gradients of every micro-batch under "
-            f"{parallel.schedule}; 1f1b keeps those of one."
+            f"Under {parallel.schedule} the last stage projects every micro-batch but one a second "
+            "time in its backward pass; 1f1b projects each once."
         )
     return told

@@ -29,18 +29,28 @@ class Journal:
             append_durable(path, "")
 
     def write(self, event: str, step: int, **facts: Any) -> None:
-        """Append an event. The time of day is for people; nothing reads it back.
+        """Append an event that people may want to know.
 
         A journal that cannot be written (a full disk) is said on the log and ends nothing.
+        """
+        try:
+            self.record(event, step, **facts)
+        except OSError as error:
+            told = {"event": event, "step": step, **facts}
+            log.error("%s: %s; not written: %s", self.path, error.strerror, json.dumps(told))
+
+    def record(self, event: str, step: int, **facts: Any) -> None:
+        """Append an event that the run itself reads again (rewind). The time of day is for people.
+
+        Raises:
+            OSError: it is not written.
         """
         if not self._writes:
             return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = json.dumps({"event": event, "step": step, "time": stamp, **facts})
-        try:
-            append_durable(self.path, line)
-        except OSError as error:
-            log.error("%s: %s; not written: %s", self.path, error.strerror, line)
+        append_durable(
+            self.path, json.dumps({"event": event, "step": step, "time": stamp, **facts})
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """All whole lines; a torn last line of a killed run is left out."""

@@ -1,7 +1,9 @@
 """Smoothed cross-entropy of the target tokens, without ever holding all their logits.
 
 Only real positions are projected, a chunk at a time. The forward pass already computes the
-gradients with respect to states and table, so that each chunk's logits live once and briefly.
+gradients with respect to states and table, so that each chunk's logits live once and briefly. While
+those of one micro-batch wait for their backward pass, any other micro-batch keeps its states alone
+and is projected again when its turn comes: however many are alive, one gradient of the table waits.
 Not its job: dividing by the number of tokens, auxiliary losses (the engine).
 
 Shape letters: B rows, T target length, N real target tokens, C tokens of a chunk, D width,
@@ -9,6 +11,7 @@ V vocabulary.
 """
 
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -45,6 +48,7 @@ class CrossEntropy:
                 f"need 0 <= label_smoothing < 1 and z_loss >= 0, got {label_smoothing}, {z_loss}"
             )
         self.terms = Terms(label_smoothing, z_loss)
+        self.waiting: WeakSet[_Gradients] = WeakSet()
 
     def __call__(self, x_BTD: Tensor, project: Projection, out_BT: Tensor) -> tuple[Tensor, Tensor]:
         """See `engine.Loss`. PAD in `out_BT` marks positions that do not count."""
@@ -52,7 +56,9 @@ class CrossEntropy:
         x_ND = x_BTD.reshape(-1, x_BTD.shape[-1]).index_select(0, index_N)
         out_N = out_BT.reshape(-1).index_select(0, index_N)
         if isinstance(project, Vocabulary) and not project.soft_cap:
-            objective, nll_N = _Linear.apply(x_ND, project.table, out_N, self.terms, project.slices)  # type: ignore[no-untyped-call]
+            objective, nll_N = _Linear.apply(  # type: ignore[no-untyped-call]
+                x_ND, project.table, out_N, self.terms, project.slices, self.waiting
+            )
         else:
             objective, nll_N = _any_projection(x_ND, project, out_N, self.terms)
         rows = out_BT.shape[0]
@@ -77,26 +83,60 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, table_VD: Tensor, out_N: Tensor, terms: Terms, slices: Slices
+        ctx: Any,
+        x_ND: Tensor,
+        table_VD: Tensor,
+        out_N: Tensor,
+        terms: Terms,
+        slices: Slices,
+        waiting: "WeakSet[_Gradients]",
     ) -> tuple[Tensor, Tensor]:
-        kind, given = x_ND.device.type, (x_ND.dtype, table_VD.dtype)
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_ND.dtype
-        with torch.autocast(kind, enabled=False):
-            x_ND, table_VD = x_ND.to(dtype), table_VD.to(dtype)
-            sums = _Sums(x_ND, table_VD, out_N, terms, slices, any(ctx.needs_input_grad))
-            for start in range(0, len(out_N), sums.rows):
-                sums.add(start)
-            sums.finish()
-        ctx.gradients = (sums.dx_ND.to(given[0]), sums.dtable_VD.to(given[1]))
+        kind, given = x_ND.device.type, x_ND.dtype
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else given
+        wanted = any(ctx.needs_input_grad)
+        at_once = wanted and not waiting
+        x_ND = x_ND.to(dtype)
+        sums = _summed(x_ND, table_VD, out_N, terms, slices, at_once)
+        ctx.gradients = None
+        if at_once:
+            ctx.gradients = _Gradients(sums.dx_ND.to(given), sums.dtable_VD.to(table_VD.dtype))
+            waiting.add(ctx.gradients)
+        elif wanted:
+            ctx.save_for_backward(x_ND, table_VD, out_N)
+            ctx.given, ctx.terms, ctx.slices = given, terms, slices
         ctx.mark_non_differentiable(sums.nll_N)
         return sums.objective, sums.nll_N
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        dx_ND, dtable_VD = ctx.gradients
-        ctx.gradients = None  # scaled in place: usable once
-        return dx_ND.mul_(grad), dtable_VD.mul_(grad), None, None, None
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            x_ND, table_VD, out_N = ctx.saved_tensors
+            sums = _summed(x_ND, table_VD, out_N, ctx.terms, ctx.slices, gradients=True)
+            dx_ND, dtable_VD = sums.dx_ND.to(ctx.given), sums.dtable_VD.to(table_VD.dtype)
+        else:
+            dx_ND, dtable_VD = ctx.gradients.dx_ND, ctx.gradients.dtable_VD
+            ctx.gradients = None  # scaled in place: usable once
+        return dx_ND.mul_(grad), dtable_VD.mul_(grad), None, None, None, None
+
+
+class _Gradients:
+    """What waits for its backward pass."""
+
+    def __init__(self, dx_ND: Tensor, dtable_VD: Tensor) -> None:
+        self.dx_ND, self.dtable_VD = dx_ND, dtable_VD
+
+
+def _summed(
+    x_ND: Tensor, table_VD: Tensor, out_N: Tensor, terms: Terms, slices: Slices, gradients: bool
+) -> "_Sums":
+    """Over all chunks, in products of the precision of `x_ND`."""
+    with torch.autocast(x_ND.device.type, enabled=False):
+        sums = _Sums(x_ND, table_VD.to(x_ND.dtype), out_N, terms, slices, gradients)
+        for start in range(0, len(out_N), sums.rows):
+            sums.add(start)
+        sums.finish()
+    return sums
 
 
 class _Sums:

@@ -39,13 +39,11 @@ def gradient_ratio(norms: Norms) -> float | None:
 
 def update_ratios(weights: Norms, moved: Norms) -> dict[str, float]:
     """Norm of the update over norm of the weights, by segment. 1e-3 is usual (Karpathy)."""
-    segments = sorted({name.split(".")[0] for name in weights})
-    ratios = {}
-    for segment in segments:
-        names = [n for n in weights if n.startswith(f"{segment}.")]
-        before = together(weights[n] for n in names)
-        ratios[segment] = together(moved[n] for n in names) / before if before else 0.0
-    return ratios
+    after = by_segment(moved)
+    return {
+        segment: after[segment] / before if before else 0.0
+        for segment, before in by_segment(weights).items()
+    }
 
 
 def memory_weights(parameters: Mapping[str, Tensor]) -> list[list[float]] | None:
@@ -67,6 +65,15 @@ def routed(seen: Summary) -> dict[str, Any]:
         "load": seen.load_E.tolist(),
         "dropped": seen.dropped,
         "languages": {str(tag): counts.tolist() for tag, counts in seen.language_E.items()},
+    }
+
+
+def by_segment(norms: Norms) -> dict[str, float]:
+    """Norm of each segment's parameters together."""
+    segments = sorted({name.split(".")[0] for name in norms})
+    return {
+        segment: together(x for name, x in norms.items() if name.startswith(f"{segment}."))
+        for segment in segments
     }
 
 

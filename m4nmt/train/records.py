@@ -1,7 +1,9 @@
 """Where measurements go: metrics.jsonl, TensorBoard, or any tracker that accelerate knows.
 
 A record is {"kind", "step", ...}; times, speeds and memory stand under "timing", apart from what a
-resumed run repeats to the bit. Not its job: what is measured (interval, monitor, validate).
+resumed run repeats to the bit. Where a run went back, the steps that it took again have a record
+again, with "rewinds": how often it had gone back. The record with the most counts.
+Not its job: what is measured (interval, monitor, validate).
 """
 
 import json
@@ -26,21 +28,25 @@ class Sink(Protocol):
     def write(self, record: Record) -> None:
         """Take a record."""
 
+    def rewind(self, step: int) -> None:
+        """The run went back to this step."""
+
     def close(self) -> None:
         """No more will come."""
 
 
 class Jsonl:
-    """One line a record. Lines of steps after `step`, which a killed run wrote, are taken out.
+    """One line a record. Lines of steps after `step`, which a killed run wrote, are taken out; not
+    those of before the last of the run's rewinds.
 
     A full disk is said on the log, once, and ends nothing.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path, step: int, rewinds: int) -> None:
         self.path = path
         self._failed = False
         if path.exists():
-            _rewind(path, step)
+            _rewind(path, step, rewinds)
 
     def write(self, record: Record) -> None:
         data = json.dumps(record).encode() + b"\n"
@@ -54,6 +60,9 @@ class Jsonl:
                 log.error("%s: %s; records are lost until it can be written", self.path, error)
             self._failed = True
 
+    def rewind(self, step: int) -> None:
+        pass  # nothing that happened is taken out
+
     def close(self) -> None:
         pass
 
@@ -62,14 +71,22 @@ class TensorBoard:
     """Scalars under `<kind>/<name>`."""
 
     def __init__(self, folder: Path, step: int) -> None:
+        self._folder = folder
+        self._open(step)
+
+    def _open(self, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(folder, purge_step=step + 1)
+        self._writer = SummaryWriter(self._folder, purge_step=step + 1)
 
     def write(self, record: Record) -> None:
         for name, value in scalars(record):
             self._writer.add_scalar(name, value, record["step"])
         self._writer.flush()
+
+    def rewind(self, step: int) -> None:
+        self._writer.close()
+        self._open(step)  # curves show the steps that were taken again instead
 
     def close(self) -> None:
         self._writer.close()
@@ -89,19 +106,35 @@ class Tracker:
     def write(self, record: Record) -> None:
         self._tracker.log(dict(scalars(record)), step=record["step"])
 
+    def rewind(self, step: int) -> None:
+        pass  # trackers differ in what they do with a step that comes again
+
     def close(self) -> None:
         self._tracker.finish()
 
 
 class Sinks:
-    """Some sinks as one."""
+    """Some sinks as one.
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
+    Args:
+        rewinds: times that the run had gone back.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], rewinds: int = 0) -> None:
         self._sinks = tuple(sinks)
+        self._rewinds = rewinds
 
     def write(self, record: Record) -> None:
+        if self._rewinds:
+            record = {**record, "rewinds": self._rewinds}
         for sink in self._sinks:
             sink.write(record)
+
+    def rewind(self, step: int, rewinds: int) -> None:
+        """The run went back to this step, so many times by now."""
+        self._rewinds = rewinds
+        for sink in self._sinks:
+            sink.rewind(step)
 
     def close(self) -> None:
         for sink in self._sinks:
@@ -129,8 +162,8 @@ def check(names: Sequence[str]) -> None:
             )
 
 
-def build(names: Sequence[str], run: str, folder: Path, step: int) -> Sinks:
-    """The sinks of a run that stands at `step`, in its folder.
+def build(names: Sequence[str], run: str, folder: Path, step: int, rewinds: int = 0) -> Sinks:
+    """The sinks of a run that stands at `step` after so many rewinds, in its folder.
 
     Raises:
         ConfigError: see `check`.
@@ -139,12 +172,12 @@ def build(names: Sequence[str], run: str, folder: Path, step: int) -> Sinks:
     sinks: list[Sink] = []
     for name in names:
         if name == "jsonl":
-            sinks.append(Jsonl(folder / "metrics.jsonl", step))
+            sinks.append(Jsonl(folder / "metrics.jsonl", step, rewinds))
         elif name == "tensorboard":
             sinks.append(TensorBoard(folder / "tensorboard", step))
         else:
             sinks.append(Tracker(name, run, folder / name))
-    return Sinks(sinks)
+    return Sinks(sinks, rewinds)
 
 
 def timing(seconds: float, source: int, target: int) -> dict[str, float]:
@@ -161,8 +194,9 @@ def timing(seconds: float, source: int, target: int) -> dict[str, float]:
 
 
 def scalars(record: Record) -> Iterator[tuple[str, float]]:
-    """The numbers of a record by their path, `step` and `kind` aside."""
-    yield from _numbers(record["kind"], {k: v for k, v in record.items() if k != "step"})
+    """The numbers of a record by their path, those that say which record it is aside."""
+    rest = {k: v for k, v in record.items() if k not in ("step", "rewinds")}
+    yield from _numbers(record["kind"], rest)
 
 
 def _numbers(path: str, value: Any) -> Iterator[tuple[str, float]]:
@@ -176,15 +210,17 @@ def _numbers(path: str, value: Any) -> Iterator[tuple[str, float]]:
         yield path, value
 
 
-def _rewind(path: Path, step: int) -> None:
-    """Keep the lines up to a step; a torn line is dropped."""
+def _rewind(path: Path, step: int, rewinds: int) -> None:
+    """Keep the lines up to a step, and all of before the last rewind; a torn line is dropped."""
     kept = []
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            if line.endswith(b"\n") and json.loads(line)["step"] <= step:
-                kept.append(line)
+            record = json.loads(line)
         except ValueError:
             continue
+        earlier = record.get("rewinds", 0) < rewinds
+        if line.endswith(b"\n") and (earlier or record["step"] <= step):
+            kept.append(line)
     write_atomic(path, b"".join(kept))
 
 

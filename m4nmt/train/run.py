@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from m4nmt import optim
-from m4nmt.checkpoint.load import Found, newest_good
+from m4nmt.checkpoint.load import Found
 from m4nmt.checkpoint.manifest import folder_name
 from m4nmt.core import ranks
 from m4nmt.core.config import ConfigError, to_dict
@@ -32,6 +32,7 @@ from m4nmt.data.store import Store, StoreError
 from m4nmt.model.settings import ModelConfig
 from m4nmt.optim import schedule
 from m4nmt.parallel.apply import parallelize
+from m4nmt.parallel.offload import moments
 from m4nmt.parallel.watchdog import Watchdog
 from m4nmt.parallel.world import World, joined
 from m4nmt.train import clip, environment, finish, records
@@ -41,6 +42,7 @@ from m4nmt.train.identity import Identity
 from m4nmt.train.interval import Interval
 from m4nmt.train.journal import Journal
 from m4nmt.train.loss import CrossEntropy
+from m4nmt.train.rewind import History, where
 from m4nmt.train.session import Data, Session, Status
 from m4nmt.train.settings import RunConfig
 from m4nmt.train.signals import wish_to_stop
@@ -86,16 +88,18 @@ def train(config: RunConfig, run: Path, accept_changes: bool = False) -> Outcome
         IdentityError: the folder's data or tokenizer are not those it was trained with.
         FolderLockedError: another process trains here.
         CheckpointError: there are checkpoints, but none can be read.
-        TrainError: memory ran out.
+        HardwareError: a rank computes or holds something else than it should.
+        TrainError: memory ran out again and again.
+        LostRankError: another process is gone, or memory ran out on one of several: start again.
     """
     records.check(config.train.sinks)
     parallel = config.parallel
-    alone = parallel.stages > 1 or parallel.offload  # torch wants a process group for these
+    alone = parallel.stages > 1 or bool(parallel.offload)  # torch wants a group for these
     with joined(parallel.device, parallel.timeout, always=alone) as world, ExitStack() as held:
         ranks.led(lambda: held.enter_context(folder_lock(run)))
         _speak_once(world)
-        found = newest_good(run / "checkpoints")
         journal = Journal(run / "journal.jsonl", writes=world.leader)
+        history, found = where(run, journal)
         previous = Identity.read(found.path) if found else None
         changes = previous.check_config(config, run, accept_changes) if previous else []
         store = _store(config, run, found is not None)
@@ -106,7 +110,7 @@ def train(config: RunConfig, run: Path, accept_changes: bool = False) -> Outcome
         if previous:
             changes += previous.environment_changes(identity.environment)
         _announce(journal, found, changes)
-        return _train(config, run, store, found, identity, journal, world)
+        return _train(config, run, store, history, found, identity, journal, world)
 
 
 def _speak_once(world: World) -> None:
@@ -157,6 +161,7 @@ def _train(
     config: RunConfig,
     run: Path,
     store: Store,
+    history: History,
     found: Found | None,
     identity: Identity,
     journal: Journal,
@@ -173,10 +178,10 @@ def _train(
         lambda words: Journal(journal.path).write("hung", -1, message=words),
     )
     places = config.train.sinks if world.leader else ()
-    sinks = records.build(places, config.name, run, step)
+    sinks = records.build(places, config.name, run, step, len(history.rewinds))
     try:
         session = _session(config, model, run, store, journal, sinks, identity, writer, world)
-        session.begin(found)
+        session.begin(history, found)
         with wish_to_stop() as wish, dog:
             session.alive = dog.alive
             status = session.run(wish)
@@ -215,8 +220,9 @@ def _session(
     settings = config.train
     loss = CrossEntropy(settings.label_smoothing, settings.z_loss)
     engine = parallelize(model, config.parallel, loss, settings.seed, world)
-    _check_rows(config, engine.data_world)
-    optimizer = optim.build(config.optim, engine.named_parameters())
+    _tell_rows(config, engine.data_world)
+    zeros = moments(config.parallel.offload)
+    optimizer = optim.build(config.optim, engine.named_parameters(), zeros)
     rate = schedule.build(config.schedule, config.optim.lr, model.dim, settings.steps)
     trainer = Trainer(engine, optimizer, rate, clip.build(settings.clip), Guard(settings.guard))
     band_of = bands({d: store.size(d) for d in store.directions})
@@ -225,6 +231,7 @@ def _session(
         config.data,
         rank=engine.data_rank,
         world=engine.data_world,
+        pieces=config.parallel.microbatches,
         workers=settings.workers,
         run_steps=settings.steps,
     )
@@ -243,18 +250,17 @@ def _session(
     return Session(run, settings, data, state, journal, sinks, identity, world)
 
 
-def _check_rows(config: RunConfig, data_world: int) -> None:
-    """Refuse batches that do not divide over ranks and micro-batches.
-
-    Raises:
-        ConfigError: says which number to take.
-    """
-    pieces = data_world * config.parallel.microbatches
-    if config.data.blocks.rows_multiple % pieces:
-        raise ConfigError(
-            f"data.blocks.rows_multiple is {config.data.blocks.rows_multiple}, but {data_world} "
-            f"data-parallel ranks of {config.parallel.microbatches} micro-batches need a multiple "
-            f"of {pieces}; set data.blocks.rows_multiple={pieces}, or fewer parallel.microbatches"
+def _tell_rows(config: RunConfig, data_world: int) -> None:
+    """Say where batches do not divide over ranks and micro-batches: padding is wasted work."""
+    multiple, pieces = config.data.blocks.rows_multiple, data_world * config.parallel.microbatches
+    if multiple % pieces:
+        log.warning(
+            "batches are filled up to a multiple of %d rows, for %d data-parallel ranks of %d "
+            "micro-batches; a new run would waste less with data.blocks.rows_multiple=%d",
+            pieces,
+            data_world,
+            config.parallel.microbatches,
+            math.lcm(multiple, pieces),
         )
 
 
@@ -278,11 +284,10 @@ def _finish(config: RunConfig, session: Session, writer: finish.Writer, status: 
 
 
 def _gave_up(session: Session) -> str:
-    guard = session.state.trainer.guard
-    good = session.folder / "checkpoints" / folder_name(session.saved)
+    saves = session.saves
+    good = saves.root / folder_name(saves.newest) if saves.newest >= 0 else "none"
     return (
-        f"{guard.refused_in_a_row} steps in a row were refused up to step {session.state.step} "
-        f"(see {session.journal.path}); last good checkpoint: "
-        f"{good if session.saved >= 0 else 'none'}. Lower optim.lr, lengthen the warm-up, or look "
-        "at the directions that the journal names"
+        f"step {session.state.step}: {session.failure} (see {session.journal.path}); last good "
+        f"checkpoint: {good}. Lower optim.lr, lengthen the "
+        "warm-up, or look at the directions that the journal names"
     )

@@ -6,28 +6,34 @@ Not its job: building the parts or the final model (run), the step itself (train
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from m4nmt.checkpoint import store as checkpoints
 from m4nmt.checkpoint.load import Found
-from m4nmt.checkpoint.manifest import CheckpointError, LostRanksError
+from m4nmt.checkpoint.manifest import CheckpointError
 from m4nmt.core import ranks
 from m4nmt.core.progress import Ticker, console, progress
 from m4nmt.core.ranks import LostRankError, RankError
-from m4nmt.data.loader import Loader, LoaderState, fixed_batches
+from m4nmt.data.loader import Loader, fixed_batches
 from m4nmt.data.settings import DataConfig
 from m4nmt.data.store import Store
 from m4nmt.data.types import Batch, Direction
 from m4nmt.parallel.world import World
-from m4nmt.train.identity import NAME, Identity
+from m4nmt.train import rewind
+from m4nmt.train.clock import Clock
+from m4nmt.train.guard import Trouble
+from m4nmt.train.identity import Identity
 from m4nmt.train.journal import Journal
-from m4nmt.train.records import Sinks, timing
-from m4nmt.train.settings import TrainConfig
+from m4nmt.train.monitor import by_segment
+from m4nmt.train.records import Sinks
+from m4nmt.train.rewind import OUT_OF_MEMORY, History
+from m4nmt.train.saves import Saves
+from m4nmt.train.settings import NoRewind, TrainConfig
 from m4nmt.train.signals import Wish
 from m4nmt.train.state import State
-from m4nmt.train.trainer import Step, TrainError
+from m4nmt.train.stream import stream
+from m4nmt.train.trainer import HardwareError, MemoryFullError, Step, TrainError
 from m4nmt.train.validate import summary, validate
 
 log = logging.getLogger(__name__)
@@ -55,7 +61,8 @@ class Session:
 
     Attributes:
         alive: told before whatever takes time how many times a usual step it may take.
-        saved: step of the newest checkpoint; -1: none.
+        saves: writes the checkpoints.
+        failure: why the guard gave up.
     """
 
     def __init__(
@@ -75,35 +82,53 @@ class Session:
         self.state = state
         self.journal = journal
         self.sinks = sinks
-        self.identity = identity
         self.world = world
         self.hosts = ranks.gathered(socket.gethostname())
         self.alive: Callable[[float], None] = lambda patience: None
-        self.saved = -1
-        self._saving: tuple[int, checkpoints.Saving, tuple[int, ...]] | None = None
-        self._clock = _Clock()
+        self.failure = ""
+        self.saves = Saves(folder / "checkpoints", config.keep, state, journal, identity)
+        self._clock = Clock()
+        self._schedule = state.trainer.schedule
 
-    def begin(self, found: Found | None) -> None:
-        """From a checkpoint (see `State.restore`), or anew."""
+    def begin(self, history: History, found: Found | None) -> None:
+        """From a checkpoint (see `State.restore`), or from the start.
+
+        Args:
+            history: what befell the run; every rank has the same.
+        """
+        state = self.state
         if found:
-            self.state.restore(found.path)
-            self.saved = found.step
+            state.restore(found.path)
+        elif state.step:
+            state.restart()
         else:
-            self.state.snapshots.load([], 0)
+            state.snapshots.load([], 0)
+        self.saves.newest = found.step if found else -1
+        state.rewinds = len(history.rewinds)
+        state.trainer.schedule = history.slowed(self._schedule)
+        self._follow(history)
+
+    def _follow(self, history: History) -> None:
+        """Take batches from where the run stands, without those that are left out by now."""
+        self.history = history
+        state = self.state
+        self._batches = stream(self.data.loader, history.skips, state.step, state.position)
 
     def run(self, wish: Wish) -> Status:
-        """Train until the last step, early stopping, a wish to stop, or a guard that gives up."""
+        """Train until the last step, early stopping, a wish to stop, or a guard that gives up (then
+        `failure` says why)."""
         steps, state = self.config.steps, self.state
-        batches = self.data.loader.batches(state.position)
         with progress("training", steps, min(state.step, steps)) as ticker:
             patience = FIRST
             stop = self.world.any(wish.wanted)
             while state.step < steps and not (state.stopping.exhausted or stop):
                 self.alive(patience)
                 patience = 1.0
-                if not self._step(batches, ticker):
-                    return "failed"
-                self._after_step()
+                if self._step(ticker):
+                    before = state.step
+                    if not self._guarded():
+                        return "failed"
+                    ticker.advance(state.step - before)
                 stop = self.world.any(wish.wanted)
         self.save()
         if stop and state.step < steps and not state.stopping.exhausted:
@@ -111,11 +136,15 @@ class Session:
             return "stopped"
         return "finished"
 
-    def _step(self, batches: Iterator[tuple[LoaderState, Batch]], ticker: Ticker) -> bool:
-        """One step and what was measured; False where the guard gives up."""
+    def _step(self, ticker: Ticker) -> bool:
+        """One step and what was measured; False where its batch is left out instead."""
         state, started = self.state, time.monotonic()
-        after, batch = next(batches)
-        done = state.trainer.step(batch, watch=self._due(self.config.monitor_every))
+        after, batch = next(self._batches)
+        done = self._taken(batch)
+        if isinstance(done, str):
+            state.trainer.forget()
+            self._leave_out(done)
+            return False
         state.position = after
         source, target = state.interval.add(
             done.rows,
@@ -133,7 +162,92 @@ class Session:
             self.sinks.write({"kind": "monitor", "step": state.step, **readings})
         if not done.verdict.accept:
             self._refused(done)
-        return not state.trainer.guard.exhausted
+        return True
+
+    def _taken(self, batch: Batch) -> Step | str:
+        """The step on a batch, or why there is no memory for it.
+
+        Raises:
+            HardwareError: the journal names ranks and hosts.
+        """
+        trainer = self.state.trainer
+        try:
+            return trainer.step(batch, watch=self._due(self.config.monitor_every))
+        except MemoryFullError as error:
+            return str(error)
+        except HardwareError as error:
+            named = [self._named_rank(rank) for rank in error.ranks]
+            message = f"{error}: {', '.join(named)}"
+            self.journal.write("hardware", self.state.step, message=message, ranks=named)
+            raise HardwareError(message, error.ranks) from error
+
+    def _leave_out(self, why: str) -> None:
+        """Go on without a batch for which there was no memory.
+
+        A process that is alone goes on at once. One of several cannot tell the others, who wait for
+        it in the middle of the step: the journal says so, and all start again without the batch.
+
+        Raises:
+            TrainError: that happened too often.
+            LostRankError: the run must be started again.
+        """
+        step, rank = self.state.step, ranks.rank()
+        batch = self.history.skips.batch(step)
+        if len(self.history.too_large) >= self.config.guard.memory_skips:
+            raise TrainError(why)
+        where, alone = self._named_rank(rank), not ranks.initialised()
+        Journal(self.journal.path).record(OUT_OF_MEMORY, step, batch=batch, message=why, rank=where)
+        if not alone:
+            raise LostRankError(f"{where}: {why}. Start again: batch {batch} will be left out")
+        log.warning("%s. Batch %d is left out", why, batch)
+        self._follow(History.read(self.journal))
+
+    def _guarded(self) -> bool:
+        """What is due after a step, or going back; False: the guard gives up."""
+        guard = self.state.trainer.guard
+        trouble = guard.trouble
+        if guard.overdrawn:
+            self.failure = guard.overdrawn
+        elif trouble is None:
+            self._after_step()
+        else:
+            self.failure = self._go_back(trouble)
+        return not self.failure
+
+    def _go_back(self, trouble: Trouble) -> str:
+        """Rewind (see rewind.py); why not, if not."""
+        state, config = self.state, self.config.guard.rewind
+        step, onset = state.step, state.step - trouble.age
+        if isinstance(config, NoRewind):
+            return trouble.reason
+        if why := self.history.spent(onset, config):
+            return f"{trouble.reason}, and {why}"
+        self.alive(LONG)
+        self.saves.settle()
+        number = state.rewinds + 1
+        try:
+            rewound, remark = rewind.decide(self.saves.root, self.history, onset, config)
+            rewind.tell(self.journal, step, rewound, number, reason=trouble.reason, remark=remark)
+        except (OSError, CheckpointError, RankError) as error:
+            return f"{trouble.reason}, and the run could not go back: {error}"
+        first, end = rewound.batches
+        log.warning(
+            "step %d: %s since step %d; going back to step %d, without batches %d to %d%s",
+            step,
+            trouble.reason,
+            onset,
+            rewound.to,
+            first,
+            end - 1,
+            f" ({remark})" * bool(remark),
+        )
+        history, found = rewind.where(self.folder, self.journal)
+        self.begin(history, found)
+        self.sinks.rewind(state.step, state.rewinds)
+        return ""
+
+    def _named_rank(self, rank: int) -> str:
+        return f"rank {rank} ({self.hosts[rank]})"
 
     def _named(self, readings: dict[str, Any]) -> dict[str, Any]:
         """Readings with languages by name instead of by the id of their tag."""
@@ -190,10 +304,14 @@ class Session:
             reason=done.verdict.reason,
             loss=repr(done.loss),
             norm=repr(done.norm),
+            loss_z=repr(done.verdict.loss_z),
+            norm_z=repr(done.verdict.norm_z),
+            segment_norms={n: repr(x) for n, x in by_segment(done.norms).items()},
+            batch=self.history.skips.batch(state.step - 1),
             position=[state.position.block, state.position.index],
             directions=languages[:20],
             in_a_row=state.trainer.guard.refused_in_a_row,
-            not_finite_on=[f"rank {rank} ({self.hosts[rank]})" for rank in done.suspects],
+            not_finite_on=[self._named_rank(rank) for rank in done.suspects],
         )
         log.warning("step %d refused: %s", state.step, done.verdict.reason)
 
@@ -264,89 +382,9 @@ class Session:
             else:
                 snapshots.take(step)
         except (OSError, RankError) as error:
-            self._alarm("snapshot_failed", step, f"no snapshot of step {step}: {error}")
+            self.saves.alarm("snapshot_failed", step, f"no snapshot of step {step}: {error}")
 
-    def save(self, background: bool = False) -> bool:
-        """Write a checkpoint unless this step has one; a fault of the disk ends nothing.
-
-        Args:
-            background: go on while it is written; its outcome is told at the next save.
-        """
+    def save(self, background: bool = False) -> None:
+        """See `Saves.save`."""
         self.alive(LONG)
-        self._settle()
-        state = self.state
-        if state.step == self.saved:
-            return True
-        blobs = {**state.blobs(), NAME: self.identity.encode()}
-        write = checkpoints.save_async if background else checkpoints.save
-        try:
-            done = write(
-                self.folder / "checkpoints", state.step, state.tensors(), blobs, self.config.keep
-            )
-        except CheckpointError as error:
-            self._save_failed(state.step, error)
-            return False
-        if isinstance(done, checkpoints.Saving):
-            named = (*state.snapshots.state(), state.stopping.best_step)
-            self._saving = (state.step, done, named)
-        else:
-            self._saved(state.step)
-        return True
-
-    def _settle(self) -> None:
-        """Wait for the save in the background, if any."""
-        if self._saving is None:
-            return
-        (step, saving, named), self._saving = self._saving, None
-        try:
-            saving.result()
-        except CheckpointError as error:
-            self._save_failed(step, error)
-        else:
-            self._saved(step, named)
-
-    def _save_failed(self, step: int, error: CheckpointError) -> None:
-        """A fault of the disk is told; a lost rank ends the run.
-
-        Raises:
-            LostRankError: see there.
-        """
-        if isinstance(error, LostRanksError):
-            raise LostRankError(str(error)) from error
-        self._alarm("save_failed", step, str(error))
-
-    def _saved(self, step: int, named: Sequence[int] = ()) -> None:
-        """A checkpoint of `step` is there, which names these snapshots."""
-        self.saved = step
-        self.journal.write("saved", step)
-        self.state.snapshots.prune(self.state.stopping.best_step, *named)
-
-    def _alarm(self, event: str, step: int, message: str) -> None:
-        self.journal.write(event, step, message=message)
-        log.error("step %d: %s; training goes on", step, message)
-
-
-class _Clock:
-    """Time spent in steps of this process since the last line, and a slower mean for people."""
-
-    def __init__(self) -> None:
-        self._seconds, self._source, self._target = 0.0, 0, 0
-        self._pace = self._speed = 0.0
-
-    def add(self, seconds: float, source: int, target: int) -> None:
-        self._seconds += seconds
-        self._source += source
-        self._target += target
-        share = 0.05 if self._pace else 1.0
-        self._pace += share * (seconds - self._pace)
-        self._speed += share * (target / max(seconds, 1e-9) - self._speed)
-
-    def note(self, loss: float, steps_left: int) -> str:
-        """Loss, speed and time left."""
-        minutes, seconds = divmod(round(self._pace * steps_left), 60)
-        return f"loss {loss:.3f} · {self._speed:,.0f} tokens/s · {minutes}:{seconds:02d} left"
-
-    def timing(self) -> dict[str, float]:
-        found = timing(self._seconds, self._source, self._target)
-        self._seconds, self._source, self._target = 0.0, 0, 0
-        return found
+        self.saves.save(background)

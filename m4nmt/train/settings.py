@@ -7,7 +7,7 @@ from m4nmt.core.stages import EvaluateConfig, SearchConfig
 from m4nmt.data.settings import DataConfig
 from m4nmt.model.settings import ModelConfig
 from m4nmt.optim.settings import AdamW, InverseSqrt, Optim, Schedule
-from m4nmt.parallel.settings import ParallelConfig
+from m4nmt.parallel.settings import Disk, ParallelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +33,78 @@ Clip = NoClip | GlobalClip | ParameterClip
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuardConfig:
-    """When a step is refused (reference: PaLM section 5.1; median and MAD, one-sided).
+class NoRewind:
+    """Where refusing single steps does not help, the run stops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewind:
+    """Where refusing single steps does not help, go back and leave the batches there out (PaLM,
+    arXiv:2204.02311, section 5.1: back about 100 steps, 200 to 500 batches left out).
 
     Attributes:
-        sigma: refuse a loss or log-norm this many robust deviations above the median; 0 is off
-            (a non-finite loss or gradient is always refused).
+        margin: steps before the onset of the trouble; to a checkpoint at least as old as that the
+            run goes back, and from there batches are left out.
+        skip: batches left out behind the onset; doubled at each rewind in the same region, up to
+            `most_skip`.
+        region: trouble that begins within so many batches of those left out is the same trouble.
+        per_region, per_run: rewinds before the run stops.
+        rate: factor on the learning rate from the second rewind in a region on, for `rate_steps`
+            steps; 1 is off.
+    """
+
+    margin: int = 100
+    skip: int = 200
+    most_skip: int = 500
+    region: int = 1000
+    per_region: int = 3
+    per_run: int = 10
+    rate: float = 1.0
+    rate_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        if min(self.margin, self.region, self.rate_steps) < 0 or self.skip < 1:
+            raise ValueError("need margin, region and rate_steps >= 0, and skip >= 1")
+        if self.most_skip < self.skip or not 1 <= self.per_region <= self.per_run:
+            raise ValueError("need most_skip >= skip and 1 <= per_region <= per_run")
+        if not 0 < self.rate <= 1:
+            raise ValueError("need 0 < rate <= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """When a step is refused (median and MAD, one-sided), and when that is not enough.
+
+    Attributes:
+        sigma: refuse a loss or log-norm this many robust deviations above the median; 0 is off, and
+            `rise` with it (a non-finite loss or gradient is always refused).
         window: accepted values remembered; `armed`: needed before anything is refused.
-        patience: refused steps in a row before the run stops with the last good checkpoint named.
+        patience: refused steps in a row before the run goes back.
+        rise: nats by which the mean loss of about `fast` steps may lie above that of about `slow`
+            steps, and still rise, before the run goes back; 0 is off.
+        refusals: refused steps in any 10,000; beyond, the run stops.
+        memory_skips: batches for which memory ran out that a run leaves out before it stops.
+        rewind: how to go back.
     """
 
     sigma: float = 8.0
     window: int = 128
     armed: int = 64
-    patience: int = 20
+    patience: int = 3
+    rise: float = 0.5
+    fast: int = 20
+    slow: int = 200
+    refusals: int = 50
+    memory_skips: int = 1
+    rewind: Rewind | NoRewind = field(default_factory=Rewind)
 
     def __post_init__(self) -> None:
         if self.sigma < 0 or self.patience < 1 or not 2 <= self.armed <= self.window:
             raise ValueError("need sigma >= 0, patience >= 1 and 2 <= armed <= window")
+        if self.rise < 0 or not 1 <= self.fast < self.slow:
+            raise ValueError("need rise >= 0 and 1 <= fast < slow")
+        if self.refusals < 0 or self.memory_skips < 0:
+            raise ValueError("need refusals >= 0 and memory_skips >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +178,11 @@ class RunConfig:
             raise ValueError(
                 f"parallel.microbatches {self.parallel.microbatches} must divide "
                 f"data.blocks.rows_multiple {rows}"
+            )
+        if self.train.save_in_background and isinstance(self.parallel.offload, Disk):
+            raise ValueError(
+                "train.save_in_background copies weights and moments into memory, out of which "
+                "parallel.offload=Disk keeps them; take one of them"
             )
         if self.model.vocab and self.model.vocab != self.data.tokenizer.vocab:
             raise ValueError(

@@ -25,18 +25,24 @@ from m4nmt.train.trainer import Counters, Trainer, TrainError
 from m4nmt.train.validate import Stopping
 
 STATE, RANDOM = "state.json", "random.bin"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
 class State:
-    """The parts of a run that change as it trains."""
+    """The parts of a run that change as it trains.
+
+    Attributes:
+        rewinds: times that the run had gone back; told by the journal, not by checkpoints, which
+            only say it of themselves.
+    """
 
     trainer: Trainer
     interval: Interval
     stopping: Stopping
     snapshots: Snapshots
     position: LoaderState
+    rewinds: int = 0
 
     @property
     def step(self) -> int:
@@ -54,6 +60,7 @@ class State:
         """Everything else."""
         data = {
             "format": FORMAT,
+            "rewinds": self.rewinds,
             "counters": asdict(self.trainer.counters),
             "position": asdict(self.position),
             "guard": self.trainer.guard.state(),
@@ -62,6 +69,20 @@ class State:
             "snapshots": self.snapshots.state(),
         }
         return {STATE: json.dumps(data).encode(), RANDOM: self._random()}
+
+    def restart(self) -> None:
+        """Be as a run that begins."""
+        engine, trainer = self.trainer.engine, self.trainer
+        engine.first_weights()
+        engine.updated()
+        for moment in optimizer_tensors(trainer.optimizer).values():
+            moment.zero_()  # as `optim.build` made it
+        trainer.counters = Counters()
+        trainer.guard.clear()
+        self.position = LoaderState()
+        self.interval.clear()
+        self.stopping = Stopping(self.stopping.patience)
+        self.snapshots.load([], 0)
 
     def restore(self, checkpoint: Path) -> None:
         """Take over a verified checkpoint.

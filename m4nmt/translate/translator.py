@@ -100,6 +100,10 @@ class Translator:
         """Whether this direction was trained, rather than being zero-shot."""
         return direction in self.directions
 
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Source tokens of each text, without tags and ends: what it costs to translate."""
+        return list(map(len, self._tokenizer.encode(checked(texts))))
+
     def detect(self, texts: Sequence[str]) -> list[tuple[str, float]]:
         """(code, confidence from 0 to 1) of each text, among the model's languages.
 

@@ -94,7 +94,13 @@ def step(made: Laid) -> tuple[float, Gradients, dict[str, float], Tensor]:
 
 def alone(case: Case, pieces: int) -> tuple[float, Gradients, dict[str, float], Tensor]:
     """The same step by one process in the same micro-batches."""
-    return step(laid(replace(case, parallel={}), World(), pieces))
+    return step(laid(single(case), World(), pieces))
+
+
+def single(case: Case) -> Case:
+    """Of one process, in the same precision."""
+    kept = {k: v for k, v in case.parallel.items() if k == "precision"}
+    return replace(case, parallel=kept)
 
 
 def worst(a: Gradients, b: Gradients) -> tuple[float, str]:
@@ -132,7 +138,7 @@ def compare(case: Case, world: World) -> str:
     loss, grads, norms, nll = step(made)
     swapped = swap(made)
     expected = alone(case, pieces * data)
-    swapped_alone = swap(laid(replace(case, parallel={}), World(), pieces * data))
+    swapped_alone = swap(laid(single(case), World(), pieces * data))
     if world.rank:
         return ""
     wrong = []

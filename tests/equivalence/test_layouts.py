@@ -19,7 +19,7 @@ from m4nmt.model.settings import (
     TopK,
     Transparent,
 )
-from m4nmt.parallel.settings import Recompute, Selective
+from m4nmt.parallel.settings import Host, Recompute, Selective
 
 MIXED = small(layer(), memory=Transparent(dropout=0.0))
 UNTIED = small(
@@ -44,8 +44,10 @@ TWO = [
     Case("zero 3", {"shard": 2}, MIXED),
     Case("zero 2", {"shard": 2, "zero": 2}, UNTIED),
     Case("zero 1", {"shard": 2, "zero": 1}, plain()),
+    Case("replicate, bf16", {"replicate": 2, "precision": "bf16"}, plain()),
+    Case("zero 2, bf16", {"shard": 2, "zero": 2, "precision": "bf16"}, plain()),
     Case("zero 3, remat", {"shard": 2, "remat": Recompute()}, DROPPING),
-    Case("zero 3, offload", {"shard": 2, "offload": True}, MIXED),
+    Case("zero 3, offload", {"shard": 2, "offload": Host()}, MIXED),
     Case("tensor", {"tensor": 2}, plain()),
     Case("tensor, gated, grouped heads", {"tensor": 2}, UNTIED),
     Case("1f1b, remat", {"pipeline": 2, "remat": Recompute(every=2)}, DROPPING, exact=True),
@@ -59,7 +61,9 @@ TWO = [
 ]
 FOUR = [
     Case("four stages", {"pipeline": 4}, MIXED, exact=True),
-    Case("1f1b x shard", {"pipeline": 2, "shard": 2}, MIXED),
+    Case("1f1b x zero 1", {"pipeline": 2, "shard": 2, "zero": 1}, plain()),
+    Case("1f1b x zero 3", {"pipeline": 2, "shard": 2}, MIXED),
+    Case("1f1b x zero 3, bf16", {"pipeline": 2, "shard": 2, "precision": "bf16"}, plain()),
     Case("1f1b x replicate", {"pipeline": 2, "replicate": 2}, plain()),
     Case("gpipe x zero 2", {"pipeline": 2, "shard": 2, "zero": 2, "schedule": "gpipe"}, UNTIED),
     Case(
@@ -67,6 +71,12 @@ FOUR = [
         {"pipeline": 2, "virtual": 2, "schedule": "interleaved", "shard": 2},
         plain(),
     ),
+    Case(
+        "bfs x zero 3, remat",
+        {"pipeline": 2, "virtual": 2, "schedule": "bfs", "shard": 2, "remat": Recompute()},
+        DROPPING,
+    ),
+    Case("gpipe x tensor", {"pipeline": 2, "tensor": 2, "schedule": "gpipe"}, plain()),
     Case("1f1b x tensor", {"pipeline": 2, "tensor": 2}, plain()),
     Case("replicate x shard", {"replicate": 2, "shard": 2}, DROPPING),
     Case("shard x tensor", {"shard": 2, "tensor": 2}, UNTIED),

@@ -56,6 +56,9 @@ def train():
         return 0
 
 def misbehave():
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1,2").split(",")
+    if what == "device fails" and devices[int(rank)] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
     once = folder / "once"
     if what == "kill" or (what == "kill once" and not once.exists()):
         once.touch()
@@ -71,7 +74,15 @@ except LostRankError as error:
     time.sleep(COURTESY)
     sys.exit(EXIT)
 """
-LAUNCH = "import sys; from m4nmt.cli.launch import launch; sys.exit(launch(sys.argv[3:], {}, {}))"
+LAUNCH = """
+import sys
+from m4nmt.cli import launch
+from m4nmt.cli.devices import Devices
+from m4nmt.parallel.settings import ParallelConfig
+launch._gpus = lambda: {number}
+devices = Devices({number}, {fewest}, ParallelConfig(shard={shard}).layout)
+sys.exit(launch.launch(sys.argv[3:], devices, {restarts}, gpus={fewest} < {number}))
+"""
 
 
 def clean_env() -> dict[str, str]:
@@ -81,14 +92,15 @@ def clean_env() -> dict[str, str]:
 
 @contextmanager
 def launched(
-    folder: Path, steps: int, what: str = "", restarts: int = 3
+    folder: Path, steps: int, what: str = "", restarts: int = 3, **devices: int
 ) -> Iterator["subprocess.Popen[str]"]:
-    """The launcher with two stand-ins; none of them is left at the end."""
+    """The launcher with two stand-ins, or more; none of them is left at the end."""
     script = folder / "worker.py"
     script.write_text(WORKER)
     words = [str(folder), str(steps), what]
+    code = LAUNCH.format(**({"number": 2, "fewest": 2, "shard": 1} | devices), restarts=restarts)
     with subprocess.Popen(
-        [sys.executable, "-c", LAUNCH.format(2, restarts), "-", "-", str(script), *words],
+        [sys.executable, "-c", code, "-", "-", str(script), *words],
         env=clean_env(),
         stderr=subprocess.PIPE,
         text=True,
@@ -160,6 +172,27 @@ def test_restarts_end(tmp_path: Path) -> None:
         code, _ = finish(process)
     assert code == 128 + signal.SIGKILL
     assert len(lives(tmp_path)) == 4
+
+
+def test_a_device_that_keeps_failing_is_left_out(tmp_path: Path) -> None:
+    with launched(tmp_path, 12, "device fails", number=3, fewest=2) as process:
+        code, said = finish(process)
+    assert (code, step(tmp_path)) == (0, 12), said
+    # Two lives of three, then one of two, whose rank 1 has the third device.
+    assert sorted(rank for rank, _ in lives(tmp_path)) == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert "device 1 failed twice in a row; going on with 0, 2" in said
+    assert "rank 0 begins at 4" in said
+
+
+@pytest.mark.slow
+def test_without_devices_that_fit_the_run_ends_and_says_what_would(tmp_path: Path) -> None:
+    with launched(tmp_path, 12, "device fails", number=2, fewest=1, shard=2) as process:
+        code, said = finish(process)
+    assert code == 128 + signal.SIGKILL
+    assert len(lives(tmp_path)) == 4
+    assert "device 1 failed twice in a row, and a group needs at least 1" in said
+    assert "start 2, or change one of them" in said
+    assert "m4nmt plan RECIPE --devices 1" in said
 
 
 def test_a_verdict_is_not_tried_again(tmp_path: Path) -> None:
@@ -261,27 +294,36 @@ def m4nmt(*words: str, launcher: str = "-m") -> "subprocess.CompletedProcess[str
     )
 
 
+LAUNCHERS = {
+    "torchrun": "-m torch.distributed.run --standalone --nproc-per-node 2 -m --",
+    "accelerate": "-m accelerate.commands.launch --multi_gpu --num_machines 1 --num_processes 2 "
+    "--mixed_precision no --dynamo_backend no -m",
+}
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_training_on_two_devices_is_training_on_one(tmp_path: Path) -> None:
     name = recipe(tmp_path, steps=8, save_every=4)
-    plain = [
+    command = [
+        "train",
+        name,
         "--set=model.embedding_dropout=0.0",
         "--set=model.encoder.*.dropout=0.0",
         "--set=model.decoder.*.dropout=0.0",
     ]
-    torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2 -m --"
     done = {
-        "one": m4nmt("train", name, *plain, f"--run={tmp_path / 'one'}"),
-        "two": m4nmt("train", name, *plain, f"--run={tmp_path / 'two'}", "--devices=2"),
-        "torchrun": m4nmt(
-            "train", name, *plain, f"--run={tmp_path / 'torchrun'}", launcher=torchrun
-        ),
+        "one": m4nmt(*command, f"--run={tmp_path / 'one'}"),
+        "two": m4nmt(*command, f"--run={tmp_path / 'two'}", "--devices=2"),
     }
+    for how, launcher in LAUNCHERS.items():
+        done[how] = m4nmt(*command, f"--run={tmp_path / how}", launcher=launcher)
     for how, process in done.items():
         assert process.returncode == 0, f"{how}: {process.stderr}"
         assert f"finished at step 8; model: {tmp_path / how}" in process.stderr
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
-    assert losses(tmp_path / "torchrun") == losses(tmp_path / "two")
+    for how in LAUNCHERS:
+        assert losses(tmp_path / how) == losses(tmp_path / "two")
     assert len(losses(tmp_path / "two")) == 8
 
 
@@ -314,6 +356,7 @@ def test_what_cannot_be_launched_is_wrong_use(tmp_path: Path) -> None:
     for words, says in (
         (["--devices", "0"], "need --devices of at least 1"),
         (["--devices", "3", "--set", "parallel.shard=2"], "--devices 3: "),
+        (["--devices", "3", "--min-devices", "4"], "need --min-devices of 1 to 3"),
     ):
         done = m4nmt("train", name, *run, *words)
         assert done.returncode == 2, done.stderr

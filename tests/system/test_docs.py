@@ -22,6 +22,7 @@ PAGES = [
     "docs/tutorial.md",
     "docs/cluster.md",
     "docs/plan.md",
+    "docs/documents.md",
 ]
 
 

@@ -91,7 +91,7 @@ def test_doctor_finds_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_parser_has_no_verb_without_a_file() -> None:
     folder = Path(__file__).parents[3] / "m4nmt" / "cli"
-    assert all((folder / f"{verb}.py").is_file() for verb in VERBS)
+    assert all((folder / f"{verb.replace('-', '_')}.py").is_file() for verb in VERBS)
     assert build_parser().prog == "m4nmt"
 
 

@@ -73,6 +73,29 @@ def test_parts_of_ranks_make_the_whole() -> None:
             assert {part.shape.rows * world for part in parts} == {whole.shape.rows}
 
 
+@pytest.mark.parametrize(("world", "pieces"), [(3, 1), (3, 4), (5, 1), (16, 1)])
+def test_where_rows_do_not_divide_padding_stands_at_the_end(world: int, pieces: int) -> None:
+    plan, batches = planned(STORE)
+    made = plan.block(2)
+    chunks = [
+        fetch(plan.reader, made, 0, len(made.shapes), rank, world, pieces) for rank in range(world)
+    ]
+    for index, whole in enumerate(batches):
+        parts = [assemble(chunk, plan.reader, index) for chunk in chunks]
+        rows = {len(part.src_BS) for part in parts}
+        assert rows == {part.shape.rows for part in parts}
+        assert len(rows) == 1
+        assert rows.pop() % pieces == 0
+        for name in ("src_BS", "tgt_BT", "out_BT", "direction_B"):
+            joined = torch.cat([getattr(part, name) for part in parts])
+            expected = getattr(whole, name)
+            assert torch.equal(joined[: len(expected)], expected)
+            filling = joined[len(expected) :]
+            assert len(filling) < world * pieces
+            assert not (filling + 1 if name == "direction_B" else filling).any()
+        assert {part.tokens for part in parts} == {whole.tokens}
+
+
 def test_a_rank_reads_only_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(STORE, data_config())
     made = plan.block(0)

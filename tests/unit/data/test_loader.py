@@ -176,14 +176,11 @@ def test_a_position_of_other_data_is_refused() -> None:
         next(Loader(STORE, CONFIG).batches(LoaderState(1, 999)))
 
 
-@pytest.mark.parametrize(
-    ("rank", "world", "message"), [(2, 2, "rank 2"), (0, 3, "rows_multiple 8")]
-)
-def test_impossible_worlds_are_refused(rank: int, world: int, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Loader(STORE, CONFIG, rank=rank, world=world)
-    with pytest.raises(ConfigError, match=message):
-        next(fixed_batches(STORE, CONFIG, "dev", 5, rank=rank, world=world))
+def test_an_impossible_rank_is_refused() -> None:
+    with pytest.raises(ConfigError, match="rank 2"):
+        Loader(STORE, CONFIG, rank=2, world=2)
+    with pytest.raises(ConfigError, match="rank 2"):
+        next(fixed_batches(STORE, CONFIG, "dev", 5, rank=2, world=2))
 
 
 def test_fixed_batches_hold_so_many_of_each_direction() -> None:

@@ -17,7 +17,6 @@ from torch.utils.checkpoint import checkpoint
 from m4nmt.model import experts, ffn
 from m4nmt.model.experts import Arrived, Experts
 from m4nmt.model.flow import PAD, Flow, Tokens
-from m4nmt.model.init import first_value, materialise
 from m4nmt.model.moe import MoE, watch
 from m4nmt.model.routing import summary
 from m4nmt.model.settings import (
@@ -30,7 +29,7 @@ from m4nmt.model.settings import (
     Top2,
     TopK,
 )
-from m4nmt.model.translation import build, segment_names
+from m4nmt.model.translation import segment_names
 
 D = 8
 EXPERTS = [
@@ -229,8 +228,8 @@ def test_shards_of_experts_give_what_all_of_them_give(expert: Any) -> None:
     got_RE: list[list[Tensor]] = [[], []]
     for owner in (0, 1):
         shard, mine = deepcopy(whole), slice(2 * owner, 2 * owner + 2)
-        shard.hold(2 * owner, 2)
-        assert {p.shape[0] for p in shard.parameters()} == {2}
+        for parameter in shard.parameters():
+            parameter.data = parameter.data[mine]
         sent_MD = torch.cat([part for parts in parts_R for part in parts[mine]])
         back: Callable[[Tensor], Tensor] = torch.neg  # seen below: the way back is taken
         shard.exchange = Ready(Arrived(sent_MD, counts_RE[:, mine], back))
@@ -243,29 +242,11 @@ def test_shards_of_experts_give_what_all_of_them_give(expert: Any) -> None:
     assert not torch.allclose(wrong, expected_R[0], atol=1e-3)
 
 
-def test_holding_what_is_not_here_is_refused() -> None:
-    one = made(moe()).experts
-    one.hold(2, 2)
-    for first, count in ((0, 2), (3, 2), (2, 0)):
-        with pytest.raises(ValueError, match="2 to 3 lie here"):
-            one.hold(first, count)
-
-
 def test_an_experts_first_values_do_not_depend_on_the_others() -> None:
-    c = config(layer(ffn=moe()))
-    model = real(c, noise=0.0)
-    stack = model.enc001.ffn.experts.up
+    stack = real(config(layer(ffn=moe())), noise=0.0).enc001.ffn.experts.up
     assert not torch.equal(stack.weight[0], stack.weight[1])
     bound = (6 / (16 + 24)) ** 0.5
     assert 0.95 * bound < stack.weight.abs().max().item() <= bound
-    name = "enc001.ffn.experts.up.weight"
-    alone = first_value(stack.rules["weight"], (2, 24, 16), 1, name, first=2)
-    assert torch.equal(alone, stack.weight[2:])
-    part = build(c)
-    part.enc001.ffn.experts.hold(2, 2)
-    materialise(part, "cpu", 1)
-    assert torch.equal(part.enc001.ffn.experts.up.weight, stack.weight[2:])
-    assert torch.equal(part.enc001.ffn.experts.down.bias, torch.zeros(2, 16))
     more = real(config(layer(ffn=moe(experts=6))), noise=0.0)
     assert torch.equal(more.enc001.ffn.experts.up.weight[:4], stack.weight)
 

@@ -1,8 +1,13 @@
 """The optimiser factory, its groups, and its state as named tensors."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from m4nmt import optim
 from m4nmt.model.init import materialise
@@ -111,3 +116,19 @@ def test_every_parameter_of_a_model_has_state() -> None:
     materialise(model, "cpu", 1)
     optimizer = optim.build(AdamW(), model.canonical_parameters().items())
     assert len(state.tensors(optimizer)) == 3 * len(model.canonical_parameters())
+
+
+def test_split_parameters_are_updated_beside_whole_ones(tmp_path: Path) -> None:
+    """Tensor parallelism splits biases and leaves norms whole; a fused update takes no mixture."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        split = nn.Parameter(distribute_tensor(torch.ones(4), mesh, [Shard(0)]))
+        whole = nn.Parameter(torch.ones(4))
+        optimizer = optim.build(AdamW(lr=0.1), [("up.bias", split), ("norm.weight", whole)])
+        split.grad, whole.grad = torch.ones_like(split), torch.ones_like(whole)
+        optimizer.step()
+        torch.testing.assert_close(split.to_local(), whole)
+        assert float(whole.mean()) < 1
+    finally:
+        dist.destroy_process_group()

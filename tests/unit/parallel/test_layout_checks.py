@@ -11,7 +11,7 @@ from m4nmt.data.types import Shape
 from m4nmt.model.settings import DenseConfig, ModelConfig, MoEConfig, RelativeBias, Transparent
 from m4nmt.model.translation import segment_names
 from m4nmt.parallel.check import check
-from m4nmt.parallel.settings import Layout, ParallelConfig
+from m4nmt.parallel.settings import Host, Layout, ParallelConfig
 from m4nmt.parallel.stage import Wants, crossing
 
 MIXED = MoEConfig(experts=6, expert=DenseConfig(hidden=24))
@@ -70,7 +70,7 @@ def test_models_that_can() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [ParallelConfig(pipeline=2, microbatches=2), ParallelConfig(offload=True)]
+    "config", [ParallelConfig(pipeline=2, microbatches=2), ParallelConfig(offload=Host())]
 )
 def test_what_needs_a_process_group_says_so(config: ParallelConfig) -> None:
     with pytest.raises(ValueError, match=r"process group.*torchrun"):

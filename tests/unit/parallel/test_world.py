@@ -32,6 +32,7 @@ WHOLE = {
         ({**WHOLE, "RANK": "0", "WORLD_SIZE": "1"}, World()),
         (WHOLE, World(1, 4, 1)),
         ({k: v for k, v in WHOLE.items() if k != "LOCAL_RANK"}, World(1, 4, 0)),
+        ({**WHOLE, "GROUP_WORLD_SIZE": "2"}, World(1, 4, 1, machines=2)),
         (
             {
                 "OMPI_COMM_WORLD_RANK": "2",

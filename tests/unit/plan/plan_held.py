@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -19,31 +19,35 @@ from m4nmt.train.settings import RunConfig
 
 
 class Held(TorchDispatchMode):
-    """Counts while operations run. `outside`: tensors whose memory does not count."""
+    """Counts while operations run. `outside`: tensors whose memory does not count.
+
+    A storage counts as large as it is now: FSDP frees what it gathered and keeps the tensor.
+    """
 
     def __init__(self, outside: Sequence[Tensor]) -> None:
         super().__init__()
         self.outside = {t.untyped_storage()._cdata for t in outside}
-        self._made: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._made: dict[int, StorageWeakRef] = {}
         self.peak = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                if storage._cdata not in self.outside:
-                    self._made[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        self.peak = max(self.peak, self.now)
+        tensors = [tensor for tensor in tree_leaves(out) if isinstance(tensor, Tensor)]
+        storages = {t.untyped_storage()._cdata: t.untyped_storage() for t in tensors}
+        new = storages.keys() - self.outside
+        if any(key not in self._made or self._made[key].expired() for key in new):
+            self._made |= {key: StorageWeakRef(storages[key]) for key in new}
+            self.peak = max(self.peak, self.now)
         return out
 
     @property
     def now(self) -> int:
         """Bytes alive."""
-        self._made = {k: (ref, n) for k, (ref, n) in self._made.items() if not ref.expired()}
-        return sum(n for _, n in self._made.values())
+        self._made = {k: ref for k, ref in self._made.items() if not ref.expired()}
+        alive = (UntypedStorage._new_with_weak_ptr(ref.cdata) for ref in self._made.values())
+        return sum(storage.nbytes() for storage in alive if storage is not None)
 
 
 def run(model: ModelConfig, parallel: ParallelConfig, optim: Optim | None = None) -> RunConfig:

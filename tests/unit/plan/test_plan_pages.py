@@ -13,7 +13,7 @@ from model_made import config
 from plan_held import run, wider
 
 from m4nmt.cli.main import main
-from m4nmt.parallel.settings import ParallelConfig
+from m4nmt.parallel.settings import ParallelConfig, Recompute
 from m4nmt.plan.draw import lanes, svg
 from m4nmt.plan.estimate import plan
 from m4nmt.plan.html import page
@@ -117,10 +117,25 @@ def test_it_explains_what_limits_it() -> None:
     assert "More micro-batches would help" in words
     tight = " ".join(explain(plan(few, Machine(devices=4, memory=1e6))))
     assert "does not fit" in tight
-    sharded = replace(few, parallel=replace(few.parallel, shard=2, microbatches=4))
-    blocks = replace(few.data.blocks, rows_multiple=32)
-    sharded = replace(sharded, data=replace(few.data, blocks=blocks))
-    assert "whatever parallel.zero says" in " ".join(explain(plan(sharded, Machine(devices=8))))
+
+
+def test_it_explains_what_zero_and_gpipe_cost_in_a_pipeline() -> None:
+    laid = ParallelConfig(
+        pipeline=2, shard=2, microbatches=8, schedule="gpipe", precision="bf16", zero=3
+    )
+    made = run(replace(wider(config(n=4, m=4)), dim=128), laid)
+    blocks = replace(made.data.blocks, tokens=16 * 8, max_length=8, rows_multiple=16)
+    made = replace(made, data=replace(made.data, blocks=blocks))
+
+    def said(**changed: Any) -> str:
+        parallel = replace(laid, **changed)
+        return " ".join(explain(plan(replace(made, parallel=parallel), Machine(devices=4))))
+
+    assert "its own bf16 copies" in said()
+    assert "its own bf16 copies" not in said(zero=1)
+    assert "its own bf16 copies" not in said(remat=Recompute())
+    assert "a second time" in said()
+    assert "a second time" not in said(schedule="1f1b")
 
 
 @pytest.mark.parametrize(

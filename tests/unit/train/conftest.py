@@ -1,11 +1,15 @@
 """A prepared corpus and runs over it, shared by the tests of this folder."""
 
 import shutil
+from itertools import islice
 from pathlib import Path
 
+import guard_made
 import pytest
 import train_made
 
+from m4nmt.data.loader import Loader
+from m4nmt.data.store import Store
 from m4nmt.train.run import train
 
 
@@ -32,3 +36,10 @@ def run(prepared: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def trained(prepared: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(prepared, tmp_path / "trained"))
+
+
+@pytest.fixture(scope="session")
+def known(prepared: Path, corpus: Path) -> dict[bytes, int]:
+    """What tells a batch from others -> its number, for the first of them."""
+    loader = Loader(Store.open(prepared / "data"), guard_made.recipe(corpus).data)
+    return {guard_made.key(batch): n for n, (_, batch) in enumerate(islice(loader.batches(), 200))}

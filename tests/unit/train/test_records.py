@@ -22,21 +22,38 @@ def read(path: Path) -> list[int]:
 
 def test_jsonl_rewinds_to_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    sink = records.Jsonl(path, 0)
+    sink = records.Jsonl(path, 0, 0)
     for step in range(1, 6):
         sink.write(line(step))
     with path.open("ab") as stream:
         stream.write(b'{"kind": "train", "step": 3, "lo')
-    again = records.Jsonl(path, 3)
+    again = records.Jsonl(path, 3, 0)
     again.write(line(4))
     assert read(path) == [1, 2, 3, 4]
+
+
+def test_jsonl_keeps_what_came_before_a_rewind(tmp_path: Path) -> None:
+    """The run went back from 4 to 1, and was killed at 3; its checkpoint is of step 2."""
+    path = tmp_path / "metrics.jsonl"
+    sinks = records.build(("jsonl",), "run", tmp_path, 0)
+    for step in (1, 2, 3, 4):
+        sinks.write(line(step))
+    sinks.rewind(1, 1)
+    for step in (2, 3):
+        sinks.write(line(step))
+    records.build(("jsonl",), "run", tmp_path, 2, 1).write(line(3))
+    told = [json.loads(text) for text in path.read_text().splitlines()]
+    assert [(t["step"], t.get("rewinds", 0)) for t in told] == [
+        *((step, 0) for step in (1, 2, 3, 4)),
+        *((step, 1) for step in (2, 3)),
+    ]
 
 
 def test_a_full_disk_loses_records_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "metrics.jsonl"
-    sink = records.Jsonl(path, 0)
+    sink = records.Jsonl(path, 0, 0)
     sink.write(line(1))
     real = Path.open
 
@@ -91,6 +108,21 @@ def test_tensorboard_gets_every_scalar(tmp_path: Path) -> None:
     found.Reload()
     assert sorted(found.Tags()["scalars"]) == ["train/loss", "train/timing/seconds"]
     assert [(e.step, e.value) for e in found.Scalars("train/loss")] == [(5, 1.5)]
+
+
+def test_tensorboard_shows_steps_that_were_taken_again_instead(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    sinks = records.build(("tensorboard",), "run", tmp_path, 0)
+    for step in (1, 2, 3):
+        sinks.write(line(step, loss=1.0))
+    sinks.rewind(1, 1)
+    sinks.write(line(2, loss=2.0))
+    sinks.close()
+    found = EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert [(e.step, e.value) for e in found.Scalars("train/loss")] == [(1, 1.0), (2, 2.0)]
+    assert found.Tags()["scalars"] == ["train/loss"]
 
 
 def test_an_accelerate_tracker_is_a_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
