@@ -3,10 +3,11 @@
     python benchmarks/plan_check.py --rounds 5
 
 The same batch through the same model in one process and laid over two, in turn, round after round;
-medians. The planner is asked as a user would ask it: the rate of a core's products, what two gloo
-processes send each other and what one step of one process takes are measured here and given as
-`--flops`, `--bandwidth` and `--efficiency`. Then ratios of step times are compared, and the peak of
-the fullest process.
+medians. A layout of one process runs twice at one time, so that both cores have work whatever is
+measured: they share memory, and one is slower beside another. The planner is asked as a user would
+ask it: the rate of a core's products, what two gloo processes send each other and what one step of
+one process takes are measured here and given as `--flops`, `--bandwidth` and `--efficiency`. Then
+ratios of step times are compared, and the peak of the fullest process.
 
 Memory is the high-water mark of resident memory (VmHWM) from the moment at which everything is
 imported and the process group made, less what was resident then and less the pages of code that
@@ -62,6 +63,7 @@ WAYS = {
     "one process, experts": Way(1, {}, mixture=True),
     "expert 2": Way(2, {"expert": 2}, mixture=True),
 }
+CORES = 2
 TIMED = ("seconds", "busy")  # on the clock; of the processor, which other programs disturb less
 PLAIN = {False: "one process", True: "one process, experts"}  # what a ratio is taken to
 
@@ -154,7 +156,6 @@ def recipe_of(given: argparse.Namespace, way: Way) -> Any:
 
 def _run(given: argparse.Namespace, name: str, variables: dict[str, str]) -> dict[str, float]:
     """What the processes of a way tell, the most of each; of "" the rates of the machine."""
-    world = WAYS[name].processes if name else 2
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(HERE / "plan_check.py"), "--way", name]
         command += ["--rendezvous", f"file://{folder}/meet"]
@@ -163,7 +164,7 @@ def _run(given: argparse.Namespace, name: str, variables: dict[str, str]) -> dic
         env = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", **variables}
         workers = [
             subprocess.Popen([*command, "--worker", str(rank)], stdout=subprocess.PIPE, env=env)
-            for rank in range(world)
+            for rank in range(CORES)
         ]
         outputs = [worker.communicate()[0] for worker in workers]
     if any(worker.returncode for worker in workers):
@@ -256,34 +257,35 @@ def _work(given: argparse.Namespace) -> None:
     import torch
     import torch.distributed as dist
 
+    from m4nmt.parallel.world import World
+
     torch.set_num_threads(1)
-    world = WAYS[given.way].processes if given.way else 2
+    world = WAYS[given.way].processes if given.way else CORES
     if world > 1:
         dist.init_process_group(
             "gloo", init_method=given.rendezvous, rank=given.worker, world_size=world
         )
-    told = _steps(given, world) if given.way else _rates()
+    rank = given.worker if world > 1 else 0
+    told = _steps(given, World(rank, world, rank)) if given.way else _rates()
     print(json.dumps(told), flush=True)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
-def _steps(given: argparse.Namespace, world: int) -> dict[str, float]:
-    """Some steps: seconds of each (without the update) and the peak of memory."""
+def _steps(given: argparse.Namespace, place: Any) -> dict[str, float]:
+    """Some steps at a place of the `World`: seconds of each, without the update, and the peak."""
     import torch
 
     from m4nmt import optim
     from m4nmt.data.types import Batch, Shape
     from m4nmt.parallel.apply import parallelize
-    from m4nmt.parallel.world import World
     from m4nmt.train.loss import CrossEntropy
 
     config = recipe_of(given, WAYS[given.way])
     peak = resident()
-    rows = given.rows // config.parallel.layout(world).data
+    rows = given.rows // config.parallel.layout(place.size).data
     piece = (rows // config.parallel.microbatches, given.length, given.length)
-    place = World(given.worker, world, given.worker)
     engine = parallelize(config.model, config.parallel, CrossEntropy(0.1), 1, place, piece)
     optimizer = optim.build(config.optim, engine.named_parameters())
     generator = torch.Generator().manual_seed(1 + engine.data_rank)
