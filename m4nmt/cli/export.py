@@ -4,22 +4,26 @@ import argparse
 from pathlib import Path
 
 from m4nmt.cli.common import existing_run
+from m4nmt.core.config import ConfigError
 
-HELP = "write a model for CTranslate2, which translates faster on CPUs"
+HELP = "write a model for CTranslate2, which is fast on CPUs, or for Hugging Face transformers"
+FORMATS = ("ctranslate2", "huggingface")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, --to, --quantize, --output."""
     parser.add_argument("model", type=Path, metavar="RUN", help="run folder or model folder")
-    parser.add_argument("--to", required=True, choices=("ctranslate2",), help="format")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="format")
     parser.add_argument(
-        "--quantize", default="float32", metavar="KIND", help="int8, int16, float16, bfloat16, ..."
+        "--quantize",
+        metavar="KIND",
+        help="of CTranslate2: float32 (the default), int8, int16, float16, bfloat16, ...",
     )
     parser.add_argument(
         "--output",
         type=Path,
         help="new folder (default: ctranslate2-KIND in the model folder, where translate and "
-        "serve find it)",
+        "serve find it, or huggingface there)",
     )
 
 
@@ -31,10 +35,20 @@ def run(args: argparse.Namespace) -> int:
             that holds something else.
     """
     from m4nmt.checkpoint.model import load_model
-    from m4nmt.exchange.folder import beside, write_export
 
+    if args.to == "huggingface" and args.quantize:
+        raise ConfigError("--quantize is of CTranslate2; transformers reads fp32 and quantises")
     loaded = load_model(existing_run(args.model))
-    folder = args.output or beside(loaded.folder, args.quantize)
-    write_export(loaded, folder, args.quantize)
+    if args.to == "huggingface":
+        from m4nmt.exchange import huggingface_folder
+
+        folder = args.output or loaded.folder / huggingface_folder.FOLDER
+        huggingface_folder.write_folder(loaded, folder)
+    else:
+        from m4nmt.exchange.folder import beside, write_export
+
+        quantization = args.quantize or "float32"
+        folder = args.output or beside(loaded.folder, quantization)
+        write_export(loaded, folder, quantization)
     print(folder)
     return 0

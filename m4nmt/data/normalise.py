@@ -15,9 +15,9 @@ VERSION = "nfc-1"
 _MARKS = (
     "\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\u206a-\u206f\ufeff\ufff9-\ufffb"
 )
-_DROPPED = re.compile(f"[{_MARKS}]")
+DROPPED = re.compile(f"[{_MARKS}]")
 # U+2581 is SentencePiece's own sign for a space: kept, it would come back as one anyway.
-_BLANK = re.compile("[\x00-\x1f\x7f-\x9f\u2581]")
+BLANK = re.compile("[\x00-\x1f\x7f-\x9f\u2581]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -34,9 +34,9 @@ def normalise(text: str) -> str:
                 f"the text holds a lone surrogate (U+{ord(found.group()):04X}) at character "
                 f"{found.start()}; it is not valid Unicode: decode the input strictly as UTF-8"
             )
-        text = unicodedata.normalize("NFC", _DROPPED.sub("", text))
+        text = unicodedata.normalize("NFC", DROPPED.sub("", text))
     if not text.isprintable():
-        text = _BLANK.sub(" ", text)
+        text = BLANK.sub(" ", text)
     elif "\u2581" in text:
         text = text.replace("\u2581", " ")
     return " ".join(text.split())

@@ -7,19 +7,29 @@ Not its job: training or running a model.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-_PIECES = 1
+_PIECES, _TRAINER = 1, 2  # fields of the model
+_ALGORITHM = 3  # field of the trainer
+_KINDS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
 
 
 class PieceFormatError(ValueError):
     """The bytes are no SentencePiece model."""
 
 
-def relabel(model: bytes, unknown: int, controls: Sequence[str]) -> bytes:
+def controls(names: Iterable[str]) -> bytes:
+    """Control pieces, to be put at the end of a model: they get the next ids."""
+    return b"".join(_piece(name, CONTROL) for name in names)
+
+
+def relabel(
+    model: bytes, unknown: int, controls: Sequence[str], symbols: Sequence[str] = ()
+) -> bytes:
     """A model whose first pieces are `controls`, in order, the one at `unknown` being the unknown
-    piece; the old model's own control and unknown pieces go; all others keep order and score.
+    piece, and then `symbols`, which are always one piece; the old model's own control and unknown
+    pieces, and pieces that are now symbols, go; all others keep order and score.
 
     Raises:
         PieceFormatError: `model` is not a SentencePiece model.
@@ -28,17 +38,35 @@ def relabel(model: bytes, unknown: int, controls: Sequence[str]) -> bytes:
         _piece(name, UNKNOWN if index == unknown else CONTROL)
         for index, name in enumerate(controls)
     )
+    head += b"".join(_piece(name, USER) for name in symbols)
     kept, rest = [], []
     for number, whole, body in _fields(model):
         if number != _PIECES:
             rest.append(whole)
             continue
-        kind = {n: _varint(b, 0)[0] for n, _, b in _fields(body) if n == 3}.get(3, NORMAL)
-        if kind not in (CONTROL, UNKNOWN):
+        fields = {n: b for n, _, b in _fields(body)}
+        kind = _varint(fields[3], 0)[0] if 3 in fields else NORMAL
+        if kind not in (CONTROL, UNKNOWN) and fields.get(1, b"").decode() not in symbols:
             kept.append(whole)
     if not kept:
         raise PieceFormatError("it holds no pieces")
     return head + b"".join(kept) + b"".join(rest)
+
+
+def model_type(model: bytes) -> str:
+    """The algorithm: unigram, bpe, word or char.
+
+    Raises:
+        PieceFormatError: `model` is not a SentencePiece model.
+    """
+    trainers = [body for number, _, body in _fields(model) if number == _TRAINER]
+    found = [
+        _varint(whole, 1)[0]
+        for body in trainers
+        for n, whole, _ in _fields(body)
+        if n == _ALGORITHM
+    ]
+    return _KINDS.get(found[-1] if found else 1, "unknown")
 
 
 def _piece(name: str, kind: int) -> bytes:
