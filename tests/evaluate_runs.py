@@ -21,6 +21,8 @@ from m4nmt.data.types import Direction
 from m4nmt.model import init, translation
 from m4nmt.model.settings import classic
 from m4nmt.train.settings import RunConfig
+from m4nmt.translate.guard import Guard
+from m4nmt.translate.translator import GUARD
 from m4nmt.translate.types import Translation
 
 WORDS = {
@@ -110,8 +112,10 @@ class Knowing:
         tgt: Sequence[str],
         config: SearchConfig | None = None,
         split: bool = True,
+        guard: Guard | None = GUARD,
     ) -> list[list[Translation]]:
         assert not split, "test lines are translated as they are"
+        assert guard is None, "what the search finds is scored"
         self.calls.append(len(texts))
         out = []
         for text, s, t in zip(texts, src, tgt, strict=True):

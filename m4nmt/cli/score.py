@@ -3,16 +3,17 @@
 import argparse
 from pathlib import Path
 
-from m4nmt.cli.decoding import add_model, load_translator
-from m4nmt.cli.translate import read_lines
+from m4nmt.cli.decoding import add_ensemble, add_model, load_translator
+from m4nmt.cli.lines import read_lines
 from m4nmt.core.config import ConfigError
 
 HELP = "log-probability of each given translation, one a line"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, --from, --to, SOURCE, TARGET."""
+    """RUN, --ensemble, --from, --to, SOURCE, TARGET."""
     add_model(parser)
+    add_ensemble(parser)
     parser.add_argument("--from", dest="src", required=True, help="language code, or auto")
     parser.add_argument("--to", dest="tgt", required=True, help="language code")
     parser.add_argument("source", type=Path, help="text file, one sentence a line")

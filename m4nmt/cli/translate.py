@@ -3,63 +3,113 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import BinaryIO
+from typing import Any
 
-from m4nmt.cli.decoding import add_model, add_search, load_translator, search_from
+from m4nmt.cli.decoding import add_ensemble, add_model, add_search, load_translator, search_from
+from m4nmt.cli.lines import read_lines
+from m4nmt.cli.marks import Marked
+from m4nmt.cli.wishes import add_wishes, check_search, terms_from, wish_from
+from m4nmt.core.stages import SearchConfig
 from m4nmt.translate.types import Translation
+from m4nmt.translate.wishes import WishError
 
 HELP = "translate standard input, line by line"
 _CHUNK = 512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, --from, --to, search options, --scores, --json."""
+    """RUN, --from, --to, search options, wishes, --no-guard, --scores or --json."""
     add_model(parser)
+    add_ensemble(parser)
     parser.add_argument("--from", dest="src", required=True, help="language code, or auto")
     parser.add_argument("--to", dest="tgt", required=True, help="language code")
     add_search(parser)
-    parser.add_argument("--scores", action="store_true", help="score, tab, translation")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_wishes(parser)
+    parser.add_argument(
+        "--no-guard",
+        action="store_true",
+        help="neither mark what went wrong nor search it again",
+    )
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--scores", action="store_true", help="score, tab, translation")
+    shown.add_argument(
+        "--json",
+        action="store_true",
+        help="a JSON object for each line: its translations with scores, confidence, marks, "
+        "alignment and tokens",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Translate standard input; with --n-best each line gives up to n, led by its number."""
+    """Translate standard input; with --n-best each line gives up to n, led by its number. Lines
+    that went wrong are told on standard error."""
+    wish, terms = wish_from(args), terms_from(args)
     translator = load_translator(args)
     search = search_from(args, translator.search)
-    lines = read_lines(sys.stdin.buffer, "standard input")
-    number = 0
-    while chunk := list(islice(lines, _CHUNK)):
-        found = translator.translate(chunk, args.src, args.tgt, search, token_scores=args.json)
-        for best in found:
-            number += 1
-            for translation in best:
-                print(_show(translation, number, search.n_best, args))
-        sys.stdout.flush()
+    check_search(wish, terms, search)
+    options: dict[str, Any] = {"token_scores": args.json, "align": args.json, "wishes": wish}
+    options |= {"terms": terms} | ({"guard": None} if args.no_guard else {})
+    marked = Marked()
+    try:
+        for number, best in _translated(translator, args, search, options):
+            marked.add(number, best[0].marks)
+            _show(best, number, search.n_best, args)
+    finally:
+        if not args.json:
+            marked.tell(sys.stderr)
     return 0
 
 
-def _show(translation: Translation, number: int, n_best: int, args: argparse.Namespace) -> str:
-    """A line of output. Texts hold no tab and no line break, so the fields stay apart."""
-    if args.json:
-        return json.dumps({"line": number, **asdict(translation)}, ensure_ascii=False)
-    fields = [str(number)] if n_best > 1 else []
-    fields += [f"{translation.score:.4f}"] if args.scores else []
-    return "\t".join([*fields, translation.text])
-
-
-def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    """Lines ended by \\n alone (never by U+2028 and the like), strictly UTF-8.
-
-    Raises:
-        ValueError: a line that is not UTF-8, with its number.
-    """
-    for number, raw in enumerate(stream, 1):
+def _translated(
+    translator: Any, args: argparse.Namespace, search: SearchConfig, options: dict[str, Any]
+) -> Iterator[tuple[int, list[Translation]]]:
+    """(number, n-best translations) of each line."""
+    lines = read_lines(sys.stdin.buffer, "standard input")
+    number = 0
+    while chunk := list(islice(lines, _CHUNK)):
         try:
-            yield raw.rstrip(b"\n").removesuffix(b"\r").decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{name}, line {number}: not UTF-8 ({error.reason}); convert it, e.g. with iconv"
+            found = translator.translate(chunk, args.src, args.tgt, search, **options)
+        except WishError as error:
+            if error.text is None:
+                raise
+            raise WishError(
+                f"standard input, line {number + error.text + 1}: {error.why}"
             ) from error
+        for best in found:
+            number += 1
+            yield number, best
+        sys.stdout.flush()
+
+
+def _show(best: Sequence[Translation], number: int, n_best: int, args: argparse.Namespace) -> None:
+    """Texts hold no tab and no line break, so the fields stay apart."""
+    if args.json:
+        shown = {"line": number, "options": [_for_programs(translation) for translation in best]}
+        print(json.dumps(shown, ensure_ascii=False))
+        return
+    for translation in best:
+        fields = [str(number)] if n_best > 1 else []
+        fields += [f"{translation.score:.4f}"] if args.scores else []
+        print("\t".join([*fields, translation.text]))
+
+
+def _for_programs(t: Translation) -> dict[str, Any]:
+    """Positions are of characters, [begin, end)."""
+    links = [
+        {"source": [x.source_begin, x.source_end], "target": [x.target_begin, x.target_end]}
+        for x in t.alignment
+    ]
+    tokens = zip(t.tokens, t.token_scores, strict=True)
+    return {
+        "text": t.text,
+        "score": t.score,
+        "confidence": t.confidence,
+        "least": t.least,
+        "utility": t.utility,
+        "finished": t.finished,
+        "marks": t.marks,
+        "alignment": links,
+        "tokens": [{"text": text, "score": score} for text, score in tokens],
+    }

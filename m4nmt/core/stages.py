@@ -19,6 +19,14 @@ class SearchConfig:
         sample: draw from the model instead of searching (beam counts the draws).
         temperature, top_k, top_p: shape the distribution that is drawn from; top_k 0 is off.
         seed: of the draws.
+        groups, diversity: the beams are split into so many groups, of which each keeps off the
+            tokens that the groups before it chose at the same step, by `diversity` nats for each
+            beam that chose it (Vijayakumar et al. 2016). 1 group is plain beam search.
+        coverage: weight of the coverage penalty (Wu et al. 2016, equation 14), by which the
+            translations that were found are ranked again; 0 is off.
+        risk: of the translations that were found, or drawn, take the one that is expected to be
+            nearest to all of them by this measure (minimum-risk decoding; Eikema & Aziz 2022);
+            empty is off. `beam` counts them.
         batch_tokens: source tokens, padding and beams included, decoded together.
     """
 
@@ -32,6 +40,10 @@ class SearchConfig:
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    groups: int = 1
+    diversity: float = 0.5
+    coverage: float = 0.0
+    risk: Literal["", "chrf", "bleu"] = ""
     batch_tokens: int = 8192
 
     def __post_init__(self) -> None:
@@ -41,6 +53,20 @@ class SearchConfig:
             raise ValueError("need temperature > 0, 0 < top_p <= 1 and top_k >= 0")
         if self.max_ratio < 0 or self.max_extra < 1 or self.batch_tokens < 1:
             raise ValueError("need max_ratio >= 0, max_extra >= 1 and batch_tokens >= 1")
+        if self.groups < 1 or self.beam % self.groups or min(self.diversity, self.coverage) < 0:
+            raise ValueError(
+                "need groups that divide the beam evenly, and diversity and coverage of at least "
+                f"0, got beam={self.beam} groups={self.groups} diversity={self.diversity} "
+                f"coverage={self.coverage}"
+            )
+        if self.sample and self.groups > 1:
+            raise ValueError("draws have no groups: use sample, or groups > 1, not both")
+        if self.risk and self.beam < 2:
+            raise ValueError(
+                f"risk={self.risk!r} compares translations: it needs a beam of 2 at least"
+            )
+        if self.risk and self.coverage:
+            raise ValueError("risk and coverage both rank what was found: use one of them")
 
 
 @dataclass(frozen=True, kw_only=True)

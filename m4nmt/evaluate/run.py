@@ -193,7 +193,8 @@ def _translate(
     texts = [text for item in group for text in item.sources]
     src = [item.set.direction.src for item in group for _ in item.sources]
     tgt = [item.set.direction.tgt for item in group for _ in item.sources]
-    best = [found[0] for found in translator.translate(texts, src, tgt, search, split=False)]
+    found = translator.translate(texts, src, tgt, search, split=False, guard=None)
+    best = [options[0] for options in found]
     out, start = [], 0
     for item in group:
         out.append(best[start : start + len(item.sources)])

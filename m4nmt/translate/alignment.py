@@ -13,7 +13,7 @@ Shape letters: B rows, S source length, T target length, N queries a key head, H
 G key/value heads, W head width, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -102,6 +102,42 @@ def align(
         budget: padded tokens of a batch, on the longer side.
     """
     found: list[Pairs] = [()] * len(sources)
+    for i, words_TS in _read(model, sources, targets, tags, bos, budget, device):
+        found[i] = tuple((s, t) for t, s in enumerate(words_TS.argmax(1).tolist()))
+    return found
+
+
+def cover(
+    model: TranslationModel,
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    tags: int,
+    bos: int,
+    budget: int,
+    device: torch.device,
+) -> list[tuple[float, ...]]:
+    """How much each source token is looked at in all steps together; arguments as of `align`.
+
+    Each target token has one look to give, of which the tags and the end get nothing.
+    """
+    found = [(0.0,) * max(0, len(source) - tags - 1) for source in sources]
+    for i, words_TS in _read(model, sources, targets, tags, bos, budget, device):
+        looks_TS = words_TS / words_TS.sum(1, keepdim=True).clamp(min=1e-9)
+        found[i] = tuple(looks_TS.sum(0).tolist())
+    return found
+
+
+def _read(
+    model: TranslationModel,
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    tags: int,
+    bos: int,
+    budget: int,
+    device: torch.device,
+) -> Iterator[tuple[int, Tensor]]:
+    """(number, attention [T,S] of target to source tokens, tags and end left out) of every pair
+    that has both."""
     layers, shift = Reading.of(model)
     lengths = [max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)]
     full = [i for i, target in enumerate(targets) if target and len(sources[i]) > tags + 1]
@@ -111,6 +147,4 @@ def align(
         tgt_BT = pad([[bos, *targets[i]] for i in rows], device)
         weights_BTS = attention(model, layers, src_BS, tgt_BT)
         for i, weights_TS in zip(rows, weights_BTS, strict=True):
-            words_TS = weights_TS[shift : len(targets[i]) + shift, tags : len(sources[i]) - 1]
-            found[i] = tuple((s, t) for t, s in enumerate(words_TS.argmax(1).tolist()))
-    return found
+            yield i, weights_TS[shift : len(targets[i]) + shift, tags : len(sources[i]) - 1]

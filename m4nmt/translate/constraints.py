@@ -2,18 +2,26 @@
 
 `Rules` change the log-probabilities of one step in place: a continuation that is not allowed does
 not exist (-inf); the others keep their log p, so that a score is still what teacher forcing gives.
-Not its job: phrases that must occur (terms), texts (translator).
+Not its job: phrases that must occur (required), texts (wishes).
 
 Shape letters: B sentences, K beams, R = B*K rows, T tokens so far, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 Ids = tuple[int, ...]
+
+
+class Unsaid(Protocol):
+    """Something that must not be said, whatever tokens it is said in."""
+
+    def after(self, tokens: Sequence[int]) -> Iterable[int]:
+        """The tokens that would say it, after these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +31,23 @@ class Constraint:
     Attributes:
         prefix: the translation begins with these.
         forbidden: none of these sequences occurs after the prefix.
-        required: each of these sequences occurs.
+        unsaid: nor does any of these.
+        required: of each of these phrases, one spelling occurs. Phrases may overlap; one that is
+            asked for twice need not occur twice.
     """
 
     prefix: Ids = ()
     forbidden: tuple[Ids, ...] = ()
-    required: tuple[Ids, ...] = ()
+    unsaid: tuple[Unsaid, ...] = ()
+    required: tuple[tuple[Ids, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        spellings = [ids for phrase in self.required for ids in phrase]
+        if not all(self.required) or not all([*spellings, *self.forbidden]):
+            raise ValueError("a phrase without tokens can neither be forbidden nor required")
 
     def __bool__(self) -> bool:
-        return bool(self.prefix or self.forbidden or self.required)
+        return bool(self.prefix or self.forbidden or self.unsaid or self.required)
 
 
 FREE = Constraint()
@@ -45,7 +61,7 @@ class Rules:
         longest = max((len(c.prefix) for c in constraints), default=0)
         prefixes = [[*c.prefix, *[-1] * (longest - len(c.prefix))] for c in constraints]
         self._prefix_BP = torch.tensor(prefixes, device=device).view(len(constraints), longest)
-        self._forbids = any(c.forbidden for c in constraints)
+        self._forbids = any(c.forbidden or c.unsaid for c in constraints)
 
     def apply(self, logp_RV: Tensor, token_RT: Tensor, sentence_R: Tensor) -> None:
         """Take away, in place, what may not follow.
@@ -75,8 +91,13 @@ class Rules:
             constraint = self._constraints[sentence]
             if len(so_far) < len(constraint.prefix):
                 continue
-            for *begin, end in constraint.forbidden:
-                if len(begin) <= len(so_far) and so_far[len(so_far) - len(begin) :] == begin:
-                    rows.append(row)
-                    words.append(end)
+            ends = [
+                end
+                for *begin, end in constraint.forbidden
+                if len(begin) <= len(so_far) and so_far[len(so_far) - len(begin) :] == begin
+            ]
+            for unsaid in constraint.unsaid:
+                ends += unsaid.after(so_far)
+            rows += [row] * len(ends)
+            words += ends
         return rows, words

@@ -9,7 +9,7 @@ How the hypotheses are made the native engine's is in `candidates`. A sentence i
 
 What is not the native engine's: log p by token is not given (`score` does), and a group of
 sentences that has begun is not stopped by `cancelled`: the call returns, its work ends unseen.
-Draws and constraints are left to the native engine.
+Draws, groups of beams, constraints and coverage are left to the native engine.
 
 Not its job: writing the model (exchange), texts.
 """
@@ -39,7 +39,7 @@ from m4nmt.translate.decoder import (
     length_penalty,
     ranked,
 )
-from m4nmt.translate.engine import Engine, Rows
+from m4nmt.translate.engine import Engine, NoNativeError, Rows
 
 _SUMS = 1e-30  # a length penalty whose power is 1: scores are sums, and no early exit is taken
 _PATIENCE_SECONDS = 0.001  # between two looks at a batch whose caller may cancel
@@ -106,7 +106,7 @@ class CTranslate2:
         threads: of all batches together; 0: as many as the math library has.
         shift: of the steps where alignments are read (`exchange.ctranslate2.Reading`).
         native: makes the native engine, for what CTranslate2 cannot do as it does: draws that are a
-            function of seed and sentence, and constraints; called when first needed.
+            function of seed and sentence, groups, constraints, coverage; called when first needed.
 
     Raises:
         RuntimeError: CTranslate2 cannot load it.
@@ -164,16 +164,24 @@ class CTranslate2:
         Raises:
             CancelledError: `cancelled` said so, before or between the steps of waiting.
             FloatingPointError: the model gave numbers that are not finite.
-            ValueError: draws or constraints, where the native engine is not at hand; or a row of
-                one symbol, which CTranslate2 takes for an empty text.
+            NoNativeError: draws, groups or constraints, where the native engine is not at hand.
+            ValueError: a row of one symbol, which CTranslate2 takes for an empty text.
         """
         if any(len(row) < 2 for row in rows):
             raise ValueError("a source row needs a tag and an end symbol at least")
-        if config.sample or any(constraints or ()):
+        if config.sample or config.groups > 1:
             return self._stand_in().decode(rows, limits, config, cancelled, constraints)
+        bound = [i for i, constraint in enumerate(constraints or ()) if constraint]
+        free = sorted(set(range(len(rows))).difference(bound))
         run = _Run(rows, limits, config, cancelled)
-        best, spoilt = self._searched(run, range(len(rows)), {})
-        done = {i: self._made(found) for i, found in best.items()}
+        done: dict[int, list[Hypothesis]] = {}
+        if bound and constraints is not None:
+            some, most = [rows[i] for i in bound], [limits[i] for i in bound]
+            told = [constraints[i] for i in bound]
+            found = self._stand_in().decode(some, most, config, cancelled, told)
+            done |= zip(bound, found, strict=True)
+        best, spoilt = self._searched(run, free, {})
+        done |= {i: self._made(made) for i, made in best.items()}
         done |= self._without_forbidden(run, spoilt)
         return [done[i] for i in range(len(rows))]
 
@@ -232,6 +240,14 @@ class CTranslate2:
                 sources = (words[1 : len(rows[i]) - 1] for words in steps)
                 pairs[i] = tuple((s.index(max(s)), t) for t, s in enumerate(sources))
         return pairs
+
+    def cover(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
+        """As the native engine does.
+
+        Raises:
+            NoNativeError: it is not at hand.
+        """
+        return self._stand_in().cover(rows, targets, budget)
 
     def _searched(
         self, run: "_Run", members: Sequence[int], options: Mapping[str, Any]
@@ -369,9 +385,10 @@ class CTranslate2:
         """The native engine."""
         if self._native is None:
             if self._make_native is None:
-                raise ValueError(
-                    "an export cannot draw translations or constrain them: that is the native "
-                    "engine's work; give the model folder instead of the export"
+                raise NoNativeError(
+                    "an export can neither draw translations, nor search in groups, constrain or "
+                    "rank them by coverage: that is the native engine's work; give the model "
+                    "folder instead of the export"
                 )
             self._native = self._make_native()
         return self._native

@@ -56,12 +56,14 @@ class Hypothesis:
         logp: log p of each token given those before it; unshaped, whatever was drawn from.
         score: sum of `logp` over the length penalty of len(tokens).
         finished: False where the length limit cut it.
+        met: False where a phrase that must occur does not.
     """
 
     tokens: tuple[int, ...]
     logp: tuple[float, ...]
     score: float
     finished: bool
+    met: bool = True
 
 
 class CancelledError(RuntimeError):
@@ -83,8 +85,9 @@ def length_penalty(length: float, alpha: float) -> float:
 
 
 def ranked(hypotheses: Iterable[Hypothesis], n: int) -> list[Hypothesis]:
-    """The best `n`, best first: finished before cut, then by score, then by token ids."""
-    return sorted(hypotheses, key=lambda h: (not h.finished, -h.score, h.tokens))[:n]
+    """The best `n`, best first: those that hold what they must before others, finished before cut,
+    then by score, then by token ids."""
+    return sorted(hypotheses, key=lambda h: (not h.met, not h.finished, -h.score, h.tokens))[:n]
 
 
 def log_probs(logits_RV: Tensor) -> Tensor:

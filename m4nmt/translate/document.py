@@ -5,10 +5,12 @@ Not its job: where sentences end (segment), decoding, or ids.
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from m4nmt.data.types import Direction
+from m4nmt.translate.guard import REQUIRED
 from m4nmt.translate.segment import Part, has_words, join, shorten, split
 from m4nmt.translate.types import Translation
 
@@ -19,6 +21,10 @@ _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 
 class TextError(ValueError):
     """A text that cannot be translated; says which, where and why."""
+
+
+class LostSentenceError(RuntimeError):
+    """As many translations did not come back as sentences went out: a fault of the engine."""
 
 
 def checked(texts: Sequence[str]) -> list[str]:
@@ -74,14 +80,28 @@ class Document:
         return Document(self.direction, tuple(parts))
 
     def put_together(
-        self, options: Mapping[str, Sequence[Translation]], n_best: int
+        self, options: Sequence[Sequence[Translation]], n_best: int
     ) -> list[Translation]:
-        """The best translations of the whole, given those of the parts.
+        """The best translations of the whole, given those of each of `to_translate`, in order.
 
-        The scores of the parts are summed; the best n of all combinations are found exactly.
+        Utilities and scores of the parts are summed; the best n of all combinations are found
+        exactly.
+
+        Raises:
+            LostSentenceError: not as many as sentences, or one without a translation.
         """
-        sentences = [part.text for part in self.parts if part.sentence]
-        choices = ([*options.get(text, ())] or [Translation(text, 0.0)] for text in sentences)
+        wanted = list(self.to_translate())
+        if len(options) != len(wanted) or not all(options):
+            got = sum(map(bool, options))
+            raise LostSentenceError(
+                f"{len(wanted)} sentences were to be translated, but {got} were: {wanted[:1]}"
+            )
+        given = iter(options)
+        choices = (
+            next(given) if has_words(part.text) else [Translation(part.text, 0.0)]
+            for part in self.parts
+            if part.sentence
+        )
         return [self._join(way) for way in combine(choices, n_best)]
 
     def _join(self, way: Sequence[Translation]) -> Translation:
@@ -95,21 +115,44 @@ class Document:
             token_scores=tuple(score for t in way for score in t.token_scores),
             finished=all(t.finished for t in way),
             alignment=tuple(link.moved(s, t) for one, s, t in begins for link in one.alignment),
+            confidence=min((t.confidence for t in way if t.confidence is not None), default=None),
+            least=min((t.least for t in way if t.least is not None), default=None),
+            utility=sum(t.utility for t in way),
+            marks=tuple(sorted({mark for t in way for mark in t.marks})),
         )
 
 
 def combine(options: Iterable[Sequence[Translation]], n_best: int) -> list[tuple[Translation, ...]]:
-    """The n best ways to take one of each, by sum of scores, best first."""
+    """The n best ways to take one of each: those in which the fewest lack a phrase that must occur,
+    then the fewest are cut; then by sum of utilities, then of scores; best first."""
     chosen: list[Translation] = []
     before: list[int] = []  # number of the choice that each choice follows; -1: none
-    ends = [(0.0, -1)]
+    ends: list[tuple[_Worth, int]] = [(_Worth(0, 0, 0.0, 0.0), -1)]
     for choices in options:
-        longer = [(total + c.score, at, c) for total, at in ends for c in choices[:n_best]]
+        longer = [(worth.and_of(c), at, c) for worth, at in ends for c in choices[:n_best]]
         best = heapq.nlargest(n_best, longer, key=lambda way: way[0])
-        ends = [(total, len(chosen) + i) for i, (total, _, _) in enumerate(best)]
-        chosen += [choice for _, _, choice in best]
+        ends = [(worth, len(chosen) + i) for i, (worth, *_) in enumerate(best)]
+        chosen += [choice for *_, choice in best]
         before += [at for _, at, _ in best]
     return [_back(chosen, before, end) for _, end in ends]
+
+
+class _Worth(NamedTuple):
+    """What ways are ranked by; greater is better."""
+
+    met: int
+    finished: int
+    utility: float
+    score: float
+
+    def and_of(self, one: Translation) -> "_Worth":
+        """With one more translation."""
+        return _Worth(
+            self.met - (REQUIRED in one.marks),
+            self.finished - (not one.finished),
+            self.utility + one.utility,
+            self.score + one.score,
+        )
 
 
 def _back(chosen: list[Translation], before: list[int], at: int) -> tuple[Translation, ...]:

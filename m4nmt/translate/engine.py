@@ -7,20 +7,23 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from m4nmt.core.stages import SearchConfig
 from m4nmt.model.settings import Learned
 from m4nmt.model.translation import TranslationModel
 from m4nmt.translate import alignment, scoring
 from m4nmt.translate.alignment import Pairs
-from m4nmt.translate.batching import pack
-from m4nmt.translate.constraints import Constraint, Rules
-from m4nmt.translate.decoder import Cancelled, Hypothesis, Symbols
-from m4nmt.translate.sampling import sample
-from m4nmt.translate.search import beam_search
+from m4nmt.translate.constraints import Constraint
+from m4nmt.translate.decoder import Cancelled, Decoder, Hypothesis, Symbols
+from m4nmt.translate.dispatch import search_all
 from m4nmt.translate.stepper import Halves, Stepper
 
 Rows = Sequence[Sequence[int]]
+
+
+class NoNativeError(ValueError):
+    """Something that only the native engine can do, where it is not at hand."""
 
 
 class Engine(Protocol):
@@ -47,15 +50,24 @@ class Engine(Protocol):
     def align(self, rows: Rows, targets: Rows, budget: int) -> list[Pairs]:
         """(source token, target token) of each target, without end; a row's tag is not counted."""
 
+    def cover(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
+        """How much each source token, tag and end not counted, is looked at while each target
+        (without end) is made, in all."""
+
 
 class Native:
-    """The model in this process, on its own device."""
+    """The model in this process, on its own device.
+
+    Attributes:
+        symbols: of its vocabulary.
+        device: of the model.
+    """
 
     def __init__(self, model: TranslationModel, symbols: Symbols) -> None:
         self._model = model.eval()
         self._halves = Halves.of(model)
-        self._symbols = symbols
-        self._device = next(model.parameters()).device
+        self.symbols = symbols
+        self.device = next(model.parameters()).device
 
     @property
     def positions(self) -> int | None:
@@ -75,31 +87,29 @@ class Native:
         """As the protocol says; sentences of like length are decoded together.
 
         Raises:
+            SearchError: phrases are required of draws, or of groups of beams.
             CancelledError: `cancelled` said so.
             FloatingPointError: the model gave numbers that are not finite.
         """
-        found: list[list[Hypothesis]] = [[] for _ in rows]
-        for group in pack([len(row) for row in rows], config.beam, config.batch_tokens):
-            sources, most = [rows[i] for i in group], [limits[i] for i in group]
-            stepper = Stepper(self._halves, scoring.pad(sources, self._device))
-            where, rules = self._device, None
-            if constraints is not None:
-                rules = Rules([constraints[i] for i in group], where)
-            if config.sample:
-                batch = sample(
-                    stepper, most, sources, config, self._symbols, where, cancelled, rules
-                )
-            else:
-                batch = beam_search(stepper, most, config, self._symbols, where, cancelled, rules)
-            for i, hypotheses in zip(group, batch, strict=True):
-                found[i] = hypotheses
-        return found
+        where = self.device
+        return search_all(
+            self.open_decoder, rows, limits, config, self.symbols, where, cancelled, constraints
+        )
+
+    def open_decoder(self, src_BS: Tensor) -> Decoder:
+        """One row for each of these source rows."""
+        return Stepper(self._halves, src_BS)
 
     def score(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
         """As the protocol says."""
-        return scoring.score(self._model, rows, targets, self._symbols.bos, budget, self._device)
+        return scoring.score(self._model, rows, targets, self.symbols.bos, budget, self.device)
 
     def align(self, rows: Rows, targets: Rows, budget: int) -> list[Pairs]:
         """As the protocol says."""
-        bos, where = self._symbols.bos, self._device
+        bos, where = self.symbols.bos, self.device
         return alignment.align(self._model, rows, targets, 1, bos, budget, where)
+
+    def cover(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
+        """As the protocol says."""
+        bos, where = self.symbols.bos, self.device
+        return alignment.cover(self._model, rows, targets, 1, bos, budget, where)

@@ -8,6 +8,7 @@ Not its job: what a model folder holds (loading), how models are exported (excha
 """
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,6 +26,7 @@ from m4nmt.model.settings import ModelConfig
 from m4nmt.translate import loading
 from m4nmt.translate.ctranslate2 import CTranslate2
 from m4nmt.translate.engine import Engine, Native
+from m4nmt.translate.ensemble import Ensemble
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,35 @@ def load(path: Path, device: str, precision: str, engine: str, threads: int) -> 
     except OSError as error:
         reason = f"no export can be written beside the model ({error.strerror}); m4nmt export can"
         return _native(path, wish, reason)
+
+
+def load_together(paths: Sequence[Path], device: str, precision: str, threads: int) -> Ready:
+    """Load several models that decode as one, by the native engine. Card, tokenizer and identifier
+    are those of the first.
+
+    Raises:
+        ModelFolderError: no model there, or a damaged one.
+        ConfigError: an export; models with different tokenizers; no such device or precision.
+    """
+    for path in paths:
+        if exports.is_export(path):
+            raise ConfigError(
+                f"{path} is an export for CTranslate2, which knows no ensembles; give the model "
+                "folder it was made of"
+            )
+    wish = _Wish(str(loading.device_of(device)), precision, threads)
+    members = [_native(path, wish, "an ensemble") for path in paths]
+    first = members[0]
+    for path, member in zip(paths, members, strict=True):
+        if member.tokenizer.sha256 != first.tokenizer.sha256:
+            raise ConfigError(
+                f"{path} has another tokenizer (sha256 {member.tokenizer.sha256[:12]}) than "
+                f"{paths[0]} ({first.tokenizer.sha256[:12]}); an ensemble's models must have been "
+                "trained with the same tokenizer folder"
+            )
+    engines = [m.engine for m in members if isinstance(m.engine, Native)]
+    which = first.which.replace("engine", f"engine with {len(engines)} models", 1)
+    return first._replace(engine=Ensemble(engines), which=which)
 
 
 def _against(path: Path, wish: _Wish) -> str:

@@ -4,7 +4,7 @@ Not its job: the format of the folder (checkpoint.model), or translating.
 """
 
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 
@@ -15,7 +15,6 @@ from m4nmt.core.stages import SearchConfig
 from m4nmt.data.identify import Identifier
 from m4nmt.data.settings import BlockConfig
 from m4nmt.data.tokenizer import Tokenizer
-from m4nmt.data.types import Direction, Task
 from m4nmt.model import translation
 from m4nmt.model.settings import ModelConfig
 from m4nmt.model.translation import TranslationModel
@@ -112,11 +111,5 @@ def longest_row(card: CheckpointCard) -> int:
 
 def symbols(tokenizer: Tokenizer) -> Symbols:
     """What the search must know of the vocabulary: no special and no tag is ever generated."""
-    directions = (
-        Direction(language, language, task)
-        for language in tokenizer.languages
-        for task in get_args(Task)
-    )
-    tags = {tag for direction in directions for tag in tokenizer.prefix(direction)}
-    forbidden = {tokenizer.pad, tokenizer.unk, tokenizer.bos, *tags}
+    forbidden = {tokenizer.pad, tokenizer.unk, tokenizer.bos, *tokenizer.tags}
     return Symbols(tokenizer.bos, tokenizer.eos, tuple(sorted(forbidden)))

@@ -108,52 +108,74 @@ def sample(
     if not limits:
         return []
     B, K, T = len(limits), config.beam, max(limits)
+    random = np.stack([uniforms(config.seed, key, K, T) for key in keys])
+    draws = _Draws(limits, torch.from_numpy(random).to(device))
     forbidden = torch.tensor(symbols.forbidden, dtype=torch.long, device=device)
-    random_BKT = _random(config, keys, T).to(device)
-    limit_B1 = torch.tensor(limits, device=device)[:, None]
-    token_BKT = torch.zeros(B, K, T, dtype=torch.long, device=device)
-    logp_BKT = torch.zeros(B, K, T, device=device)
-    open_BK = torch.ones(B, K, dtype=torch.bool, device=device)
-    live_B = torch.arange(B, device=device)
     last_R = torch.full((B,), symbols.bos, device=device)
     for t in range(T):
         check(cancelled)
         logits_RV = decoder.step(last_R)
-        if t == 0:  # from one row a sentence to one a draw
-            logits_RV = logits_RV.repeat_interleave(K, 0)
-            decoder.select(live_B.repeat_interleave(K), None)
+        if t == 0:
+            everyone = draws.live_B.repeat_interleave(K)
+            logits_RV = logits_RV[everyone]
+            decoder.select(everyone, None)
         logp_RV = log_probs(logits_RV)
         allowed_RV = logp_RV.index_fill(1, forbidden, -torch.inf)
         if rules is not None:
-            owner_R = live_B.repeat_interleave(K)
-            rules.apply(allowed_RV, token_BKT[live_B, :, :t].flatten(0, 1), owner_R)
-        uniform_R = random_BKT[live_B, :, t].flatten()
-        token_R1, logp_R1 = draw(logp_RV, allowed_RV, uniform_R, config)
-        token_BKT[live_B, :, t] = token_R1.view(-1, K)
-        logp_BKT[live_B, :, t] = logp_R1.view(-1, K)
-        ends_BK = (token_R1.view(-1, K) == symbols.eos) | (limit_B1[live_B] == t + 1)
-        open_BK[live_B] &= ~ends_BK
-        stay = close_ranks(~open_BK[live_B].any(1))
+            rules.apply(allowed_RV, draws.so_far(t), draws.live_B.repeat_interleave(K))
+        token_R1, logp_R1 = draw(logp_RV, allowed_RV, draws.uniform(t), config)
+        stay = draws.write(t, token_R1, logp_R1, symbols.eos)
         if not len(stay):
             break
-        last_R = token_R1[:, 0]
-        if len(stay) < len(live_B):
+        if len(stay) < len(draws.live_B):
             rows = (stay[:, None] * K + torch.arange(K, device=device)).flatten()
             decoder.select(rows, stay)
-            last_R, live_B = last_R[rows], live_B[stay]
-    return _results(token_BKT, logp_BKT, limits, config, symbols.eos)
+            token_R1, draws.live_B = token_R1[rows], draws.live_B[stay]
+        last_R = token_R1[:, 0]
+    return draws.results(config, symbols.eos)
 
 
-def _results(
-    token_BKT: Tensor, logp_BKT: Tensor, limits: list[int], config: SearchConfig, eos: int
-) -> list[list[Hypothesis]]:
-    """The best draws of each sentence."""
-    results = []
-    for tokens, logps, limit in zip(token_BKT.tolist(), logp_BKT.tolist(), limits, strict=True):
-        draws = zip(tokens, logps, strict=True)
-        cuts = [_cut(*draw, limit, config.length_alpha, eos) for draw in draws]
-        results.append(ranked(cuts, config.n_best))
-    return results
+class _Draws:
+    """All draws of a batch so far.
+
+    Attributes:
+        live_B: the sentences that are not done.
+    """
+
+    def __init__(self, limits: list[int], random_BKT: Tensor) -> None:
+        device = random_BKT.device
+        self._limits, self._random_BKT = limits, random_BKT
+        self._limit_B1 = torch.tensor(limits, device=device)[:, None]
+        self._token_BKT = torch.zeros_like(random_BKT, dtype=torch.long)
+        self._logp_BKT = torch.zeros_like(random_BKT, dtype=torch.float32)
+        self._open_BK = torch.ones(random_BKT.shape[:2], dtype=torch.bool, device=device)
+        self.live_B = torch.arange(len(limits), device=device)
+
+    def so_far(self, t: int) -> Tensor:
+        """The first `t` tokens of the live rows."""
+        return self._token_BKT[self.live_B, :, :t].flatten(0, 1)
+
+    def uniform(self, t: int) -> Tensor:
+        """The random numbers of step `t` of the live rows."""
+        return self._random_BKT[self.live_B, :, t].flatten()
+
+    def write(self, t: int, token_R1: Tensor, logp_R1: Tensor, eos: int) -> Tensor:
+        """Keep the tokens of step `t`; which of the live sentences go on."""
+        live_B, K = self.live_B, self._token_BKT.shape[1]
+        self._token_BKT[live_B, :, t] = token_R1.view(-1, K)
+        self._logp_BKT[live_B, :, t] = logp_R1.view(-1, K)
+        ends_BK = (token_R1.view(-1, K) == eos) | (self._limit_B1[live_B] == t + 1)
+        self._open_BK[live_B] &= ~ends_BK
+        return close_ranks(~self._open_BK[live_B].any(1))
+
+    def results(self, config: SearchConfig, eos: int) -> list[list[Hypothesis]]:
+        """The best draws of each sentence."""
+        found, tokens, logps = [], self._token_BKT.tolist(), self._logp_BKT.tolist()
+        for token_KT, logp_KT, limit in zip(tokens, logps, self._limits, strict=True):
+            draws = zip(token_KT, logp_KT, strict=True)
+            cuts = [_cut(*one, limit, config.length_alpha, eos) for one in draws]
+            found.append(ranked(cuts, config.n_best))
+        return found
 
 
 def _cut(tokens: list[int], logp: list[float], limit: int, alpha: float, eos: int) -> Hypothesis:

@@ -14,7 +14,8 @@ What it finds, exactly:
   returned, normalised over their length and marked unfinished.
 So `beam` 1 is greedy, and a beam at least as large as the number of sentences finds the optimum.
 
-Not its job: the model (`Decoder`), batching of sentences, text.
+Not its job: the model (`Decoder`), batching of sentences, text; phrases that must occur
+(required) and groups of beams that avoid each other (diverse), which are made of these pieces.
 
 Shape letters: B sentences, K beams, R = B*K rows, C = 2K candidates, V vocabulary, N n-best,
 T tokens so far.
@@ -134,7 +135,7 @@ def close_ranks(done_B: Tensor) -> Tensor:
 
 
 @dataclass
-class _Beams:
+class Beams:
     """The live beams of the sentences that are not done."""
 
     sentence_B: Tensor
@@ -151,9 +152,10 @@ class _Beams:
             setattr(self, name, value.index_select(0, index_B))
 
 
-def _start(limits: list[int], n_best: int, device: torch.device) -> _Beams:
+def start(limits: list[int], n_best: int, device: torch.device) -> Beams:
+    """One row of nothing for each sentence."""
     count = len(limits)
-    return _Beams(
+    return Beams(
         sentence_B=torch.arange(count, device=device),
         limit_B=torch.tensor(limits, device=device),
         found_B=torch.zeros(count, dtype=torch.long, device=device),
@@ -164,13 +166,14 @@ def _start(limits: list[int], n_best: int, device: torch.device) -> _Beams:
     )
 
 
-def _collect(
+def collect(
     pool: list[list[Hypothesis]],
-    beams: _Beams,
+    beams: Beams,
     chosen_BC: Tensor,
     candidates: Candidates,
     alpha: float,
     finished: bool,
+    met: bool = True,
 ) -> None:
     """Put the chosen candidates, with all their tokens, into the pools of their sentences."""
     b, c = chosen_BC.nonzero(as_tuple=True)
@@ -181,12 +184,12 @@ def _collect(
     owners = beams.sentence_B[b].tolist()
     for owner, token, logp, total in zip(owners, tokens, logps, sums, strict=True):
         score = total / length_penalty(len(token), alpha)
-        pool[owner].append(Hypothesis(tuple(token), tuple(logp), score, finished))
+        pool[owner].append(Hypothesis(tuple(token), tuple(logp), score, finished, met))
 
 
 def _settle(
     pool: list[list[Hypothesis]],
-    beams: _Beams,
+    beams: Beams,
     candidates: Candidates,
     alive: Candidates,
     config: SearchConfig,
@@ -196,20 +199,20 @@ def _settle(
     length, alpha = beams.token_BKT.shape[2] + 1, config.length_alpha
     final_BC = finals(candidates, eos, config.beam)
     if bool(final_BC.any()):
-        _collect(pool, beams, final_BC, candidates, alpha, finished=True)
+        collect(pool, beams, final_BC, candidates, alpha, finished=True)
         beams.found_B = beams.found_B + final_BC.sum(1)
         penalty = length_penalty(length, alpha)
         beams.best_BN = keep_best(beams.best_BN, final_BC, candidates.score_BC, penalty)
     over_B = beams.limit_B <= length
     cut_BK = torch.isfinite(alive.score_BC) & (over_B & (beams.found_B == 0))[:, None]
     if bool(cut_BK.any()):
-        _collect(pool, beams, cut_BK, alive, alpha, finished=False)
+        collect(pool, beams, cut_BK, alive, alpha, finished=False)
     dead_B = torch.isneginf(alive.score_BC[:, 0])
     lost_B = unbeatable(beams.best_BN, alive.score_BC, length, beams.limit_B, alpha)
     return (beams.found_B >= config.beam) | over_B | dead_B | lost_B
 
 
-def _advance(beams: _Beams, alive: Candidates) -> None:
+def advance(beams: Beams, alive: Candidates) -> None:
     """Make the survivors the live beams, each with its ancestor's tokens and its own."""
     index = alive.beam_BC[:, :, None].expand(-1, -1, beams.token_BKT.shape[2])
     beams.token_BKT = torch.cat((beams.token_BKT.gather(1, index), alive.token_BC[:, :, None]), 2)
@@ -239,7 +242,7 @@ def beam_search(
         FloatingPointError: the model gave numbers that are not finite.
     """
     pool: list[list[Hypothesis]] = [[] for _ in limits]
-    beams = _start(limits, config.n_best, device)
+    beams = start(limits, config.n_best, device)
     forbidden = torch.tensor(symbols.forbidden, dtype=torch.long, device=device)
     last_R = torch.full((len(limits),), symbols.bos, device=device)
     while len(last_R):
@@ -252,7 +255,7 @@ def beam_search(
         candidates = expand(logp_RV, beams.live_BK, 2 * config.beam)
         alive = survivors(candidates, symbols.eos, config.beam)
         done_B = _settle(pool, beams, candidates, alive, config, symbols.eos)
-        _advance(beams, alive)
+        advance(beams, alive)
         parent_BK = alive.beam_BC + rows * torch.arange(len(done_B), device=device)[:, None]
         stay_B = close_ranks(done_B)
         beams.keep(stay_B)

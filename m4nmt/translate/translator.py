@@ -10,34 +10,29 @@ Not its job: searching (search, sampling), cutting (segment), serving, files of 
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from m4nmt.checkpoint.card import CheckpointCard
+from m4nmt.core.config import ConfigError
 from m4nmt.core.stages import SearchConfig
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction
 from m4nmt.translate import engines, loading
-from m4nmt.translate.decoder import Cancelled, Hypothesis
-from m4nmt.translate.document import Document, TextError, checked, one_line
+from m4nmt.translate import wishes as wished
+from m4nmt.translate.decoder import Cancelled
+from m4nmt.translate.document import Document, TextError, checked
 from m4nmt.translate.engine import Engine
+from m4nmt.translate.guard import Guard
 from m4nmt.translate.languages import AUTO, LanguageError, per_text, resolve
-from m4nmt.translate.spans import links, original
+from m4nmt.translate.sentences import Identifies, Order, Sentences, Unit
 from m4nmt.translate.types import Translation
+from m4nmt.translate.wishes import Glossary, Wish, WishError
+from m4nmt.translate.words import NextWord
 
 log = logging.getLogger(__name__)
 
+GUARD = Guard()
 _SURE = 0.9  # confidence from which a text counts as already being in the target language
-
-
-class Identifies(Protocol):
-    """Tells the language of texts."""
-
-    def identify(
-        self, texts: Sequence[str], among: Sequence[str] | None = None
-    ) -> list[tuple[str, float]]:
-        """(code, confidence from 0 to 1) of each text."""
 
 
 class Translator:
@@ -66,18 +61,20 @@ class Translator:
         self._identifier = identifier
         seen = loading.longest_row(card)
         specials = len(tokenizer.source([], Direction(self.languages[0], self.languages[0])))
+        self._sentences = Sentences(engine, tokenizer, self.languages, identifier)
         self._room = min(seen, engine.positions or seen) - specials
 
     @classmethod
     def load(
         cls,
-        path: Path | str,
+        path: Path | str | Sequence[Path | str],
         device: str = "auto",
         precision: str = "fp32",
         threads: int = 0,
         engine: str = "auto",
     ) -> "Translator":
-        """Load a model folder, the model of a run, or an export folder.
+        """Load a model folder, the model of a run, or an export folder; or several models, with
+        the same tokenizer, as an ensemble: the probabilities of all are averaged at every step.
 
         Args:
             device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
@@ -92,7 +89,15 @@ class Translator:
             ModelFolderError: no model there, or a damaged one.
             ConfigError: a device, precision or engine that there is not, or not for this model.
         """
-        ready = engines.load(Path(path), device, precision, engine, threads)
+        paths = [path] if isinstance(path, Path | str) else list(path)
+        if not paths:
+            raise ConfigError("no model to load: give a folder, or several")
+        if len(paths) == 1:
+            ready = engines.load(Path(paths[0]), device, precision, engine, threads)
+        elif engine == "ctranslate2":
+            raise ConfigError("an ensemble runs on the native engine; use engine auto or native")
+        else:
+            ready = engines.load_together(list(map(Path, paths)), device, precision, threads)
         log.info("%s", ready.which)
         return cls(ready.engine, ready.tokenizer, ready.card, ready.identifier)
 
@@ -103,6 +108,10 @@ class Translator:
     def count(self, texts: Sequence[str]) -> list[int]:
         """Source tokens of each text, without tags and ends: what it costs to translate."""
         return list(map(len, self._tokenizer.encode(checked(texts))))
+
+    def pieces(self, texts: Sequence[str]) -> list[list[str]]:
+        """Pieces of each text, as `score_tokens` counts them."""
+        return [self._tokenizer.pieces(ids) for ids in self._tokenizer.encode(checked(texts))]
 
     def detect(self, texts: Sequence[str]) -> list[tuple[str, float]]:
         """(code, confidence from 0 to 1) of each text, among the model's languages.
@@ -122,6 +131,9 @@ class Translator:
         cancelled: Cancelled | None = None,
         token_scores: bool = False,
         align: bool = False,
+        wishes: Wish | Sequence[Wish] | None = None,
+        terms: Mapping[str, str] | None = None,
+        guard: Guard | None = GUARD,
     ) -> list[list[Translation]]:
         """n-best translations of each text, best first, in the order of the texts.
 
@@ -139,27 +151,78 @@ class Translator:
             align: give links of characters.
             token_scores: give the log-probability of every piece whatever the engine. The native
                 one always does; CTranslate2 must look at every translation once more.
+            wishes: what each text's translation begins with, and what it must and must not hold
+                (`wishes` says what is promised); one, or one for each text.
+            terms: {source term: its translation}: required of a sentence where the term occurs.
+            guard: what counts as gone wrong: such sentences are searched once more in another way,
+                the better result is taken, and what is wrong is in its `marks`. None: nothing.
 
         Raises:
             LanguageError: a language that the model does not know.
             TextError: a text that is not valid Unicode.
+            WishError: a wish that cannot be granted; SearchError: not together with `config`.
+            NoNativeError: an export was loaded, and this is not CTranslate2's to do.
             CancelledError: `cancelled` said so.
         """
         config = config or self.search
         texts = checked(texts)
+        each = wished.per_text(wishes, len(texts))
+        documents, ids = self._opened(texts, self._directions(texts, src, tgt), split)
+        units = _units(documents, each, Glossary(terms or {}))
+        order = Order(config, cancelled, token_scores, align, guard)
+        found = self._sentences.translate([u for of in units for u in of], ids, order)
+        return [
+            document.put_together([found[unit] for unit in of], config.n_best)
+            for document, of in zip(documents, units, strict=True)
+        ]
+
+    def words(
+        self,
+        text: str,
+        src: str,
+        tgt: str,
+        prefix: str,
+        n: int = 5,
+        config: SearchConfig | None = None,
+        cancelled: Cancelled | None = None,
+        guard: Guard | None = GUARD,
+    ) -> list[NextWord]:
+        """What could come next in the translation after `prefix`: up to `n` different words, best
+        first, each with the best translation of the whole text that was found with it.
+
+        The likeliest next pieces are each gone on with by beam search, so the words that are given
+        are those of good translations, and not only of the one that the model would choose. Where
+        the prefix does not end with white space its last word may be gone on with; it is given
+        whole then. There is none where there is nothing to translate.
+
+        Args:
+            prefix: the translation up to the word in question, of all sentences before it, too.
+            config: beams of it, and lengths; always beam search.
+            guard: marks translations; none is searched again.
+
+        Raises:
+            ValueError: no word asked for.
+            As `translate`.
+        """
+        if n < 1:
+            raise ValueError(f"need n >= 1 words, got {n}")
+        texts = checked([text])
         directions = self._directions(texts, src, tgt)
-        pairs = zip(texts, directions, strict=True)
-        documents = [Document.of(text, direction, split) for text, direction in pairs]
-        ids = self._encode(text for d in documents for text in d.to_translate())
-        if any(len(row) > self._room for row in ids.values()):
-            documents = [d.cut(self._fits) for d in documents]
-            ids = self._encode(text for d in documents for text in d.to_translate())
-        units = {(text, d.direction.tgt) for d in documents for text in d.to_translate()}
-        some = sorted(unit for unit in units if ids[unit[0]])
-        found = self._decode(some, ids, config, cancelled, token_scores)
-        if align:
-            found = self._aligned(found, ids, config.batch_tokens)
-        return [d.put_together(found.get(d.direction.tgt, {}), config.n_best) for d in documents]
+        (document,), ids = self._opened(texts, directions, True)
+        [units] = _units([document], [Wish(prefix)], Glossary({}))
+        if not units:
+            return []
+        at = wished.opened(prefix, len(units), directions[0].tgt)
+        order = Order(config or self.search, cancelled, False, False, guard)
+        others = self._sentences.translate([*units[:at], *units[at + 1 :]], ids, order)
+        options = [others.get(unit, []) for unit in units]
+        anew = prefix[-1:].isspace() or not units[at].wish.prefix
+        found = []
+        for word, translation in self._sentences.going_on(units[at], ids, order, n, anew):
+            options[at] = [translation]
+            [whole] = document.put_together(options, 1)
+            found.append(NextWord(word, whole))
+        return found
 
     def score(
         self,
@@ -235,6 +298,18 @@ class Translator:
                 found[i] = self._identify([texts[i]], others)[0]
         return [language for language, _ in found]
 
+    def _opened(
+        self, texts: Sequence[str], directions: Sequence[Direction], split: bool
+    ) -> tuple[list[Document], dict[str, list[int]]]:
+        """The texts in parts that the model can take, and the pieces of each part."""
+        pairs = zip(texts, directions, strict=True)
+        documents = [Document.of(text, direction, split) for text, direction in pairs]
+        ids = self._encode(text for d in documents for text in d.to_translate())
+        if any(len(row) > self._room for row in ids.values()):
+            documents = [d.cut(self._fits) for d in documents]
+            ids = self._encode(text for d in documents for text in d.to_translate())
+        return documents, ids
+
     def _encode(self, texts: Iterable[str]) -> dict[str, list[int]]:
         """Pieces of each different text; none of a text that is all marks to be dropped."""
         unique = sorted(set(texts))
@@ -244,78 +319,22 @@ class Translator:
         """Whether a sentence is no longer than what the model has seen."""
         return len(self._tokenizer.encode([text])[0]) <= self._room
 
-    def _decode(
-        self,
-        units: Sequence[tuple[str, str]],
-        ids: Mapping[str, Sequence[int]],
-        config: SearchConfig,
-        cancelled: Cancelled | None,
-        token_scores: bool,
-    ) -> dict[str, dict[str, list[Translation]]]:
-        """Translations of each (sentence, target language), by language, then by sentence.
 
-        Equal sentences of different texts came here as one.
-        """
-        rows = [self._tokenizer.source(ids[text], Direction(tgt, tgt)) for text, tgt in units]
-        limits = [
-            math.ceil(config.max_ratio * len(ids[text])) + config.max_extra for text, _ in units
-        ]
-        most = self._engine.positions
-        if most is not None:
-            limits = [min(limit, most) for limit in limits]
-        # several hypotheses may spell one text: look at all of them to find n that differ
-        wide = replace(config, n_best=config.beam) if config.n_best > 1 else config
-        found: dict[str, dict[str, list[Translation]]] = {}
-        hypotheses = self._engine.decode(rows, limits, wide, cancelled)
-        if token_scores:
-            hypotheses = self._with_scores(rows, hypotheses, config.batch_tokens)
-        for (text, tgt), best in zip(units, hypotheses, strict=True):
-            found.setdefault(tgt, {})[text] = self._readable(best)
-        return found
-
-    def _with_scores(
-        self, rows: Sequence[list[int]], hypotheses: Sequence[list[Hypothesis]], budget: int
-    ) -> list[list[Hypothesis]]:
-        """With log p of every token, which not every engine gives by itself."""
-        bare = [(row, h) for row, best in zip(rows, hypotheses, strict=True) for h in best]
-        bare = [(row, h) for row, h in bare if not h.logp]
-        scores = iter(
-            self._engine.score([row for row, _ in bare], [h.tokens for _, h in bare], budget)
+def _units(
+    documents: Sequence[Document], wishes: Sequence[Wish], glossary: Glossary
+) -> list[list[Unit]]:
+    """The sentences of each document that are to be translated, with their share of its wish."""
+    units: list[list[Unit]] = []
+    for number, (document, wish) in enumerate(zip(documents, wishes, strict=True)):
+        sentences, direction = list(document.to_translate()), document.direction
+        try:
+            shares = wished.share(wish, sentences, direction.tgt)
+        except WishError as error:
+            raise WishError(error.why, number) from error
+        units.append(
+            [
+                Unit(text, direction.tgt, own.with_terms(glossary.targets(text, direction.src)))
+                for text, own in zip(sentences, shares, strict=True)
+            ]
         )
-        return [
-            [h if h.logp else replace(h, logp=next(scores)) for h in best] for best in hypotheses
-        ]
-
-    def _aligned(
-        self,
-        found: Mapping[str, Mapping[str, Sequence[Translation]]],
-        ids: Mapping[str, Sequence[int]],
-        budget: int,
-    ) -> dict[str, dict[str, list[Translation]]]:
-        """The same translations, aligned with their sentences."""
-        flat = [(tgt, text, t) for tgt, of in found.items() for text, ts in of.items() for t in ts]
-        rows = [self._tokenizer.source(ids[text], Direction(tgt, tgt)) for tgt, text, _ in flat]
-        pairs = self._engine.align(rows, [self._tokenizer.ids(t.tokens) for *_, t in flat], budget)
-        aligned: dict[str, dict[str, list[Translation]]] = {}
-        for (tgt, text, translation), found_pairs in zip(flat, pairs, strict=True):
-            linked = links(
-                found_pairs,
-                self._tokenizer.pieces(ids[text]),
-                translation.tokens,
-                original(self._tokenizer.normalise(text), text),
-            )
-            of = aligned.setdefault(tgt, {}).setdefault(text, [])
-            of.append(replace(translation, alignment=linked))
-        return aligned
-
-    def _readable(self, hypotheses: Sequence[Hypothesis]) -> list[Translation]:
-        """As texts, each text once with its best score."""
-        tokens = [h.tokens[:-1] if h.finished else h.tokens for h in hypotheses]
-        readable: dict[str, Translation] = {}
-        for text, h, ids in zip(self._tokenizer.decode(tokens), hypotheses, tokens, strict=True):
-            pieces = tuple(self._tokenizer.pieces(ids))
-            line = one_line(text)
-            readable.setdefault(
-                line, Translation(line, h.score, pieces, h.logp[: len(ids)], h.finished)
-            )
-        return list(readable.values())
+    return units

@@ -29,6 +29,12 @@ class Translation:
         token_scores: log-probability of each piece.
         finished: False where the length limit cut it.
         alignment: links, piece by piece, in the order of the translation; where asked for.
+        confidence: geometric mean of the probabilities of its tokens, end included, 0 to 1; of a
+            text of several sentences that of the least sure one. None where no model was asked.
+        least: the smallest probability of a token; None where token scores are not known.
+        utility: expected chrF or BLEU, 0 to 100, of minimum-risk decoding (summed as the score is).
+        marks: what a person should look at: "truncated", "empty", "repeats", "length", "language",
+            "required"; and "retried" where a second search found it (`guard`).
     """
 
     text: str
@@ -37,3 +43,7 @@ class Translation:
     token_scores: tuple[float, ...] = ()
     finished: bool = True
     alignment: tuple[Link, ...] = ()
+    confidence: float | None = None
+    least: float | None = None
+    utility: float = 0.0
+    marks: tuple[str, ...] = ()

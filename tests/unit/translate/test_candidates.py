@@ -41,6 +41,10 @@ class FewerBeamsError(Exception):
     """The one difference that stays."""
 
 
+class TieError(Exception):
+    """Two continuations are equally good, to the rounding: either may be taken."""
+
+
 def like_ctranslate2(
     model: Chain, symbols: Symbols, beam: int, most: int, limit: int
 ) -> list[Found]:
@@ -55,7 +59,10 @@ def like_ctranslate2(
             for row, (tokens, total) in enumerate(live)
             for v in range(VOCAB)
         ]
-        best = sorted(ways, key=lambda way: -way[1])[: 2 * beam]
+        ways.sort(key=lambda way: -way[1])
+        best = ways[: 2 * beam]
+        if any(a[1] - b[1] < 1e-5 for a, b in itertools.pairwise(ways[: 2 * beam + 1])):
+            raise TieError
         last = step + 1 == limit
         registered += [Found(*way) for way in best[:beam] if last or way[0][-1] in ends]
         if last or len(registered) >= most:
@@ -77,6 +84,7 @@ def like_ctranslate2(
     limit=st.integers(1, 9),
     beyond=st.integers(0, 4),
 )
+@example(seed=22, sharp=0.5, beam=3, n_best=1, alpha=0.0, limit=4, beyond=0)
 @example(seed=1822, sharp=0.5, beam=3, n_best=1, alpha=0.0, limit=3, beyond=1)
 @example(seed=9685, sharp=4.0, beam=2, n_best=1, alpha=0.0, limit=5, beyond=0)
 @example(seed=6582, sharp=4.0, beam=2, n_best=2, alpha=1.0, limit=3, beyond=4)
@@ -94,7 +102,7 @@ def test_what_is_certain_is_what_our_search_finds(
     symbols = Symbols(BOS, EOS, forbidden)
     try:
         check(config, symbols, limit, beyond, lambda: Chain(seed, sharp))
-    except FewerBeamsError:
+    except (FewerBeamsError, TieError):
         reject()
 
 
@@ -128,7 +136,10 @@ def test_most_searches_are_certain_at_once() -> None:
     config, symbols = SearchConfig(beam=3, length_alpha=1.0), Symbols(BOS, EOS)
     sure = 0
     for seed, sharp in itertools.product(range(50), (2.0, 4.0)):
-        quick = like_ctranslate2(Chain(seed, sharp), symbols, 3, 3, 20)
+        try:
+            quick = like_ctranslate2(Chain(seed, sharp), symbols, 3, 3, 20)
+        except TieError:
+            continue
         sure += isinstance(certain(quick, 20, config, ends_of(symbols)), list)
     assert sure > 80
 

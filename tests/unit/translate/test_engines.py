@@ -17,7 +17,7 @@ from m4nmt.core.config import ConfigError
 from m4nmt.core.stages import SearchConfig
 from m4nmt.exchange import folder as exports
 from m4nmt.exchange.ctranslate2 import NotExportableError
-from m4nmt.model.settings import ModelConfig, Parallel
+from m4nmt.model.settings import Learned, ModelConfig, Parallel
 from m4nmt.translate import engines
 from m4nmt.translate.ctranslate2 import CTranslate2
 from m4nmt.translate.engine import Native
@@ -109,10 +109,14 @@ def test_scores_of_a_later_evaluation_are_on_the_card(make: Make) -> None:
 def test_an_export_travels_alone(make: Make, tmp_path: Path) -> None:
     model, alone = make(), tmp_path / "elsewhere" / "export"
     assert main(["export", str(model), "--to", "ctranslate2", "--output", str(alone)]) == 0
-    expected = Translator.load(model, device="cpu", engine="native").translate(TEXTS, "en", "de")
+    native = Translator.load(model, device="cpu", engine="native")
+    expected = native.translate(TEXTS, "en", "de", guard=None)
     shutil.rmtree(model)
     translator = Translator.load(alone, device="cpu", threads=1)
-    assert texts_of(translator.translate(TEXTS, "en", "de")) == texts_of(expected)
+    assert texts_of(translator.translate(TEXTS, "en", "de", guard=None)) == texts_of(expected)
+    again = translator.translate(TEXTS, "en", "de")
+    assert len(again) == len(TEXTS), "loops are searched again, though they cannot be forbidden"
+    assert any("repeats" in t.marks for [t] in again)
     assert translator.detect(["We are going home."])[0][0] == "eng_Latn"
     with pytest.raises(ValueError, match="give the model folder instead"):
         translator.translate(TEXTS, "en", "de", SearchConfig(sample=True))
@@ -121,6 +125,21 @@ def test_an_export_travels_alone(make: Make, tmp_path: Path) -> None:
     (alone / "model.bin").write_bytes(b"")
     with pytest.raises(ModelFolderError, match=r"model\.bin is damaged"):
         load(alone)
+
+
+def test_what_was_cut_at_the_last_position_is_scored_too(make: Make) -> None:
+    model = make(replace(MODEL, position=Learned(length=20)))
+    texts = ["We are going home " * 30 + ".", "home", "x" * 200]
+    ours, theirs = (
+        Translator.load(model, device="cpu", engine=e).translate(
+            texts, "en", "de", SearchConfig(beam=2), token_scores=True
+        )
+        for e in ("native", "ctranslate2")
+    )
+    assert any(len(t.tokens) > 15 and not t.finished for [t] in ours)
+    for [a], [b] in zip(ours, theirs, strict=True):
+        assert len(a.tokens) == len(a.token_scores)
+        assert len(b.tokens) == len(b.token_scores)
 
 
 def test_draws_come_from_the_native_engine(make: Make) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import pytest
@@ -14,6 +15,7 @@ from m4nmt.data.identify import Identifier
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction
 from m4nmt.translate import loading
+from m4nmt.translate.constraints import Constraint
 from m4nmt.translate.decoder import Cancelled, Hypothesis
 from m4nmt.translate.document import TextError, combine
 from m4nmt.translate.languages import LanguageError
@@ -38,6 +40,7 @@ class Echo:
         limits: Sequence[int],
         config: SearchConfig,
         cancelled: Cancelled | None = None,
+        constraints: Sequence[Constraint] | None = None,
     ) -> list[list[Hypothesis]]:
         self.rows += map(list, rows)
         self.limits += limits
@@ -64,10 +67,13 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def translator(tokenizer: Tokenizer, positions: int | None = None) -> tuple[Translator, Echo]:
+    """Without a guard, which would find an echo in the wrong language."""
     engine = Echo(positions)
     identifier = Identifier.load(tokenizer.folder / "identify.safetensors")
     card = make_card(tokenizer, run_config(max_length=ROOM))
-    return Translator(engine, tokenizer, card, identifier), engine
+    made = Translator(engine, tokenizer, card, identifier)
+    made.translate = partial(made.translate, guard=None)  # type: ignore[method-assign]
+    return made, engine
 
 
 def best(results: list[list[object]]) -> list[str]:
@@ -177,6 +183,15 @@ def test_the_best_combinations_are_found_exactly(scores: list[list[int]], n_best
     assert [sum(t.score for t in way) for way in ways] == every[:n_best]
     assert all(t in choices for way in ways for t, choices in zip(way, options, strict=True))
     assert len(set(ways)) == len(ways)
+
+
+def test_what_holds_its_phrases_comes_first_and_then_what_is_whole() -> None:
+    lacking = Translation("lacking", 0.0, marks=("required",))
+    cut = Translation("cut", -1.0, finished=False)
+    whole = Translation("whole", -2.0)
+    assert combine([[lacking, cut, whole]], 3) == [(whole,), (cut,), (lacking,)]
+    ways = combine([[lacking, whole], [cut, whole]], 3)
+    assert ways == [(whole, whole), (whole, cut), (lacking, whole)]
 
 
 def test_hypotheses_that_read_the_same_are_one(tokenizer: Tokenizer) -> None:
