@@ -17,6 +17,17 @@ from typing import Any
 _FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars
 --disable-background-networking --disable-component-update --disable-sync
 --remote-debugging-pipe"""
+_KEYS = {
+    "Tab": 9,
+    "Enter": 13,
+    "Escape": 27,
+    "End": 35,
+    "Home": 36,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+}
 
 
 def chromium() -> str | None:
@@ -117,10 +128,37 @@ class Browser:
         self._send("Input.insertText", text=text)
 
     def press(self, key: str) -> None:
-        """Press a key: "Enter", "Escape", "ArrowDown", "Tab"."""
-        code = {"Enter": 13, "Escape": 27, "ArrowDown": 40, "ArrowUp": 38, "Tab": 9}[key]
+        """Press a key of `_KEYS`."""
+        code = _KEYS[key]
         for kind in ("rawKeyDown", "keyUp"):
             self._send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
+
+    def point(self, element: str, click: bool = False) -> None:
+        """Put the pointer on the middle of an element, and click there."""
+        middle = f"(({element}).getBoundingClientRect())"
+        x, y = self.evaluate(f"(r => [r.x + r.width / 2, r.y + r.height / 2]){middle}")
+        kinds = ("mouseMoved", "mousePressed", "mouseReleased") if click else ("mouseMoved",)
+        for kind in kinds:
+            button = "none" if kind == "mouseMoved" else "left"
+            self._send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1)
+
+    def offline(self, is_so: bool = True) -> None:
+        """Take the network away, or give it back."""
+        self._send(
+            "Network.emulateNetworkConditions",
+            offline=is_so,
+            latency=0,
+            downloadThroughput=-1,
+            uploadThroughput=-1,
+        )
+
+    def before_the_page(self, script: str) -> None:
+        """Run a script in every page to come, before its own."""
+        self._send("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+    def contrast(self) -> float:
+        """The lowest contrast (WCAG 2, 1.4.3) of text that is seen against the colour behind it."""
+        return float(self.evaluate(_CONTRAST))
 
     def screenshot(self, path: Path) -> None:
         """What is seen, as PNG."""
@@ -158,3 +196,35 @@ class Browser:
             self.problems.append(str(params["exceptionDetails"]))
         elif event.get("method") == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.problems.append(str(params["entry"]["text"]))
+
+
+# Colours are read from a canvas, since a mixed one is told in oklab.
+_CONTRAST = """
+(() => {
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => [r, g, b].map((x) => x / 255)
+    .map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = rgb(getComputedStyle(e).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const texts = [...document.querySelectorAll("body *")]
+    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
+    .filter((e) => e.checkVisibility() && !e.closest(":disabled"))
+    .filter((e) => rgb(getComputedStyle(e).color)[3] === 255);
+  return Math.min(...texts.map((e) => {
+    const pair = [light(rgb(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a);
+    return (pair[0] + 0.05) / (pair[1] + 0.05);
+  }));
+})()
+"""

@@ -8,7 +8,7 @@ Not its job: cutting tags (html_tokens), placing them (inline, place).
 """
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from m4nmt.documents.html_tokens import Piece, attributes, pieces
 from m4nmt.documents.inline import Token, slots, write
@@ -124,13 +124,16 @@ def escape(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def split(document: str, meter: Meter) -> Iterator[Slot]:
+def split(document: str, meter: Meter, ignored: Collection[str] = ()) -> Iterator[Slot]:
     """The slots of the texts between tags.
+
+    Args:
+        ignored: names of further elements, in small letters, that are left alone as code is.
 
     Raises:
         DocumentError: too much for the meter, or nested too deep.
     """
-    return slots(document, _tokens(document, meter), lambda c: write(c, escape), meter)
+    return slots(document, _tokens(document, meter, ignored), lambda c: write(c, escape), meter)
 
 
 def captions(document: str, meter: Meter) -> Iterator[Slot]:
@@ -169,9 +172,10 @@ def _caption(results: Sequence[Result]) -> str:
 
 
 class _Kept:
-    """Whether an element is open that is left alone."""
+    """Whether an element is open that is left alone; those of the names `ignored` are, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, ignored: Collection[str] = ()) -> None:
+        self._names = frozenset([*_VERBATIM, *_UNITS, *ignored])
         self._name = ""  # of the outermost such element
         self._open = 0  # elements of that name
 
@@ -186,7 +190,7 @@ class _Kept:
         elif piece.kind == "open" and piece.name not in _VOID:
             tag = document[piece.start : piece.end]
             closed = tag.endswith("/>") and piece.name in ("svg", "math")
-            if not closed and (piece.name in _VERBATIM | _UNITS or _untranslated(tag)):
+            if not closed and (piece.name in self._names or _untranslated(tag)):
                 self._name, self._open = piece.name, 1
 
 
@@ -202,8 +206,8 @@ def _untranslated(tag: str) -> bool:
     )
 
 
-def _tokens(document: str, meter: Meter) -> Iterator[Token]:
-    kept = _Kept()
+def _tokens(document: str, meter: Meter, ignored: Collection[str]) -> Iterator[Token]:
+    kept = _Kept(ignored)
     outer: Piece | None = None  # the untranslated element that is being read
     texts: list[str] = []
     depth = 0
@@ -215,7 +219,7 @@ def _tokens(document: str, meter: Meter) -> Iterator[Token]:
             if piece.kind == "text":
                 texts.append(document[piece.start : piece.end])
             if not kept:
-                yield _unit(outer, piece.end, texts)
+                yield _unit(outer, piece.end, texts, outer.name in ignored)
                 outer, texts = None, []
             continue
         token = _token(piece, document)
@@ -227,12 +231,12 @@ def _tokens(document: str, meter: Meter) -> Iterator[Token]:
         yield Token("wall", outer.start, len(document))
 
 
-def _unit(outer: Piece, end: int, texts: Sequence[str]) -> Token:
+def _unit(outer: Piece, end: int, texts: Sequence[str], inline: bool) -> Token:
     """A whole element that is left alone: in a sentence if that can be, else a wall."""
     text = html.unescape("".join(texts))
     if outer.name in _INLINE_VERBATIM:
         return Token("point", outer.start, end)
-    if outer.name in _INLINE | _UNITS and len(text) <= 200:
+    if (inline or outer.name in _INLINE | _UNITS) and len(text) <= 200:
         return Token("unit", outer.start, end, text)
     return Token("wall", outer.start, end)
 

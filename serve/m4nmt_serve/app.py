@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,19 +10,15 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from m4nmt_serve.dialects import libretranslate, own
+from m4nmt_serve import operate, page
+from m4nmt_serve.dialects import azure, deepl, google, libretranslate, own
 from m4nmt_serve.errors import ServiceError
+from m4nmt_serve.files import Files
 from m4nmt_serve.limits import Gate
+from m4nmt_serve.models import by_name
 from m4nmt_serve.service import Service
 from m4nmt_serve.settings import ServeConfig
 from m4nmt_serve.translator import Translator
-
-# The page may talk to its own server and to nobody else.
-_PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 
 
 def create_app(
@@ -32,31 +27,37 @@ def create_app(
 ) -> FastAPI:
     """The ASGI application over a translator, over a function that loads one, or over a Service."""
     service = translator if isinstance(translator, Service) else _service(translator, config)
+    files = Files(service)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         service.start()
         yield
+        await files.close()
         await service.close()
 
     app = FastAPI(
         title="m4nmt",
-        description="Massively multilingual translation, in LibreTranslate's dialect.",
+        description="Massively multilingual translation, in several dialects.",
         docs_url=None,  # the usual pages for these load scripts from elsewhere
         redoc_url=None,
         lifespan=life,
     )
-    app.include_router(libretranslate.router(service))
+    app.include_router(libretranslate.router(service, files))
+    app.include_router(deepl.router(service, files))
+    app.include_router(google.router(service))
+    app.include_router(azure.router(service))
     app.include_router(own.router(service))
+    app.include_router(operate.router(service))
     _add_health(app, service)
     _add_page(app)
     _add_refusals(app)
-    app.add_middleware(Gate, config=service.config, shape=_shape)
+    app.add_middleware(Gate, config=service.config, shape=_shape, meters=service.meters)
     if service.config.origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(service.config.origins),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["*"],
         )
     return app
@@ -65,13 +66,18 @@ def create_app(
 def _service(
     translator: Translator | Callable[[], Translator], config: ServeConfig | None
 ) -> Service:
-    load = translator if callable(translator) else lambda: translator
-    return Service(load, config or ServeConfig())
+    return Service(by_name(translator), config or ServeConfig())
 
 
-def _shape(path: str, message: str) -> dict[str, Any]:
+def _shape(path: str, error: ServiceError) -> dict[str, Any]:
     """A refusal as the dialect at this path says it."""
-    return libretranslate.shape(message)
+    if path.startswith(deepl.PATHS):
+        return deepl.shape(error)
+    if path.startswith(google.PATH):
+        return google.shape(error)
+    if path.startswith(azure.PATH):
+        return azure.shape(error)
+    return {"error": error.message}
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
@@ -90,34 +96,31 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
-    page = resources.files("m4nmt_serve").joinpath("web/index.html").read_text("utf-8")
+    assembled = page.assemble()
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return HTMLResponse(
-            page,
-            headers={
-                "Content-Security-Policy": _PAGE_POLICY,
-                "X-Content-Type-Options": "nosniff",
-                "Referrer-Policy": "no-referrer",
-            },
-        )
+        return HTMLResponse(assembled.html, headers=assembled.headers)
 
 
 def _add_refusals(app: FastAPI) -> None:
+    def said(request: Request, error: ServiceError) -> JSONResponse:
+        return JSONResponse(_shape(request.url.path, error), error.status, error.headers)
+
     @app.exception_handler(ServiceError)
     async def refused(request: Request, error: ServiceError) -> JSONResponse:
-        return JSONResponse(_shape(request.url.path, error.message), error.status, error.headers)
+        return said(request, error)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        body = _shape(request.url.path, str(error.detail))
-        return JSONResponse(body, error.status_code, error.headers)
+        response = said(request, ServiceError(error.status_code, str(error.detail)))
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse(_shape(request.url.path, "the parameters are not valid"), 400)
+        return said(request, ServiceError(400, "the parameters are not valid"))
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse(_shape(request.url.path, "the server failed; see its log"), 500)
+        return said(request, ServiceError(500, "the server failed; see its log"))

@@ -60,6 +60,11 @@ class Languages:
             ) from error
 
 
+def name_in(one: Language, code: str) -> str:
+    """The name of a language in another, by that one's code; in English where nobody knows it."""
+    return language.display_name(one.flores, code.strip()[:_LONGEST])
+
+
 def _describe(flores: str) -> Language:
     name, native = language.display_name(flores), language.native_name(flores)
     if native != flores:  # which is what stands for a name that nobody knows

@@ -1,118 +1,100 @@
-"""HTML cut into markup, which passes verbatim, and texts, which are translated and escaped again.
+"""A fragment of HTML or XML for the dialects: its texts, and the fragment with translations in it.
 
-Each text node is a text of its own. Comments, scripts, styles and whatever stands inside
-translate="no" or class="notranslate" pass verbatim. So no tag can come out that did not go in.
+How markup is cut and tags are placed is m4nmt.documents' business. No tag can come out that did not
+go in, and each that went in comes out once.
 """
 
-import html
-from collections.abc import Sequence
-from html.parser import HTMLParser
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-_VERBATIM = {"script", "style", "code", "pre", "textarea", "noscript", "iframe", "svg", "math"}
-_VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta"} | {
-    "source",
-    "track",
-    "wbr",
-}
-_RAW_TEXT = {"script", "style", "iframe", "xmp", "noembed", "noframes", "plaintext"}
+from m4nmt.documents import html
+from m4nmt.documents.road import rounds
+from m4nmt.documents.types import Limits, Meter, Open, Point, Rendering, Result
+from m4nmt_serve import fragment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """Text without markup."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Html:
+    """A fragment of HTML; elements of the names in `ignored` are left alone."""
+
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Xml:
+    """A fragment of XML.
+
+    Attributes:
+        ignored: names of elements that are left alone.
+        splitting: names of elements that no sentence crosses.
+    """
+
+    ignored: frozenset[str] = frozenset()
+    splitting: frozenset[str] = frozenset()
+
+
+Form = Plain | Html | Xml
+HTML = Html()
 
 
 class Markup:
-    """A document as alternating pieces; `texts` are those to translate, in order."""
+    """A document; `texts` are those to translate, in order, each a block without its inline tags.
 
-    def __init__(self, document: str) -> None:
-        self._pieces = _Splitter(document).pieces
-        self.texts: tuple[str, ...] = tuple(text for is_text, text in self._pieces if is_text)
+    `tagged`: there are inline tags, for which alignment is worth its price.
 
-    def fill(self, translations: Sequence[str]) -> str:
-        """The document with its texts replaced, in order, and escaped."""
-        out = iter(translations)
-        return "".join(
-            html.escape(next(out), quote=False) if is_text else piece
-            for is_text, piece in self._pieces
-        )
+    Raises:
+        DocumentError: more tags, or deeper ones, than people write.
+    """
 
-
-class _Splitter(HTMLParser):
-    """Collects (is text, piece). Markup is cut from the document itself, never written anew."""
-
-    def __init__(self, document: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list[tuple[bool, str]] = []
+    def __init__(self, document: str, form: Html | Xml = HTML) -> None:
         self._document = document
-        self._lines = list(accumulate((len(x) + 1 for x in document.split("\n")), initial=0))
-        self._raw_from: int | None = None  # where the markup began that is being read
-        self._text = ""  # unescaped text that is being read
-        self._kept: list[str] = []  # open elements, from the outermost untranslated one inwards
-        self.feed(document)
-        self.close()
-        self._end_text()
-        self._end_raw(len(document))
+        meter = Meter(Limits())
+        match form:
+            case Html():
+                cut = html.split(document, meter, form.ignored)
+            case Xml():
+                cut = fragment.split(document, form.ignored, form.splitting, meter)
+        self._slots = list(cut)
+        self._contents = [content for slot in self._slots for content in slot.contents]
+        self.tagged = any(isinstance(i, Open | Point) for c in self._contents for i in c)
+        self.texts: tuple[str, ...] = tuple(next(rounds(self._contents)))
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._raw()
-        if tag in _VOID:
-            return
-        values = dict(attrs)
-        untouched = (
-            tag in _VERBATIM
-            or values.get("translate") == "no"
-            or "notranslate" in (values.get("class") or "").split()
-        )
-        if self._kept or untouched:
-            self._kept.append(tag)
+    def further(self, translations: Sequence[Rendering]) -> tuple[str, ...]:
+        """Texts between placeholders, to be translated too where a translation lost some."""
+        return self._through(translations)[0]
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)  # HTML knows no <b/>: browsers read it as <b>
+    def fill(
+        self, translations: Sequence[Rendering], further: Mapping[str, Rendering] | None = None
+    ) -> str:
+        """The document with its texts replaced, in order, and escaped; those of `further` found
+        by text, or left as they are."""
+        _, results = self._through(translations, further or {})
+        out, at = [], 0
+        following = iter(results)
+        for slot in self._slots:
+            mine = [next(following) for _ in slot.contents]
+            raw = self._document[slot.start : slot.end]
+            out += [self._document[at : slot.start]]
+            out += [slot.write(mine) if any(r.changed for r in mine) else raw]
+            at = slot.end
+        return "".join([*out, self._document[at:]])
 
-    def handle_endtag(self, tag: str) -> None:
-        self._raw()
-        if tag in self._kept:
-            while self._kept.pop() != tag:
-                pass
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem in _RAW_TEXT:  # never escaped, neither in nor out
-            self._raw()
-            return
-        self._end_raw(self._here())
-        self._text += data
-
-    def handle_comment(self, data: str) -> None:
-        self._raw()
-
-    def handle_decl(self, decl: str) -> None:
-        self._raw()
-
-    def handle_pi(self, data: str) -> None:
-        self._raw()
-
-    def unknown_decl(self, data: str) -> None:
-        self._raw()
-
-    def _here(self) -> int:
-        line, column = self.getpos()
-        return self._lines[line - 1] + column
-
-    def _raw(self) -> None:
-        self._end_text()
-        if self._raw_from is None:
-            self._raw_from = self._here()
-
-    def _end_raw(self, at: int) -> None:
-        if self._raw_from is not None:
-            self.pieces.append((False, self._document[self._raw_from : at]))
-            self._raw_from = None
-
-    def _end_text(self) -> None:
-        """What is read is text; spaces around it, and text without a letter, are only escaped."""
-        text, self._text = self._text, ""
-        body = text.strip()
-        if self._kept or not any(character.isalpha() for character in body):
-            self.pieces.append((False, html.escape(text, quote=False)))
-            return
-        start = text.index(body)
-        self.pieces.append((False, html.escape(text[:start], quote=False)))
-        self.pieces.append((True, body))
-        self.pieces.append((False, html.escape(text[start + len(body) :], quote=False)))
+    def _through(
+        self, translations: Sequence[Rendering], known: Mapping[str, Rendering] | None = None
+    ) -> tuple[tuple[str, ...], list[Result]]:
+        """The texts of the second round, and the results where it is `known` or not needed."""
+        road = rounds(self._contents)
+        next(road)
+        texts: list[str] = []
+        try:
+            texts = road.send(translations)
+            if known is not None:
+                road.send([known.get(text) or Rendering(text) for text in texts])
+        except StopIteration as end:
+            return tuple(texts), end.value
+        return tuple(texts), []

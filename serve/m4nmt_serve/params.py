@@ -3,7 +3,7 @@
 Strict about bytes (UTF-8 only) and JSON (no duplicate keys, no NaN); the dialects check meaning.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import UploadFile
@@ -15,12 +15,38 @@ from m4nmt_serve.errors import ServiceError
 Params = dict[str, Any]
 
 
+class Upload(NamedTuple):
+    """A file that a form brought."""
+
+    name: str
+    data: bytes
+
+
 async def read_params(request: Request) -> Params:
     """All parameters by name; the body wins over the query. A name given twice becomes a list.
+
+    A file of a multipart form is an `Upload`. What was read is kept for whoever asks again.
 
     Raises:
         ServiceError: 400, not UTF-8, not JSON, or a JSON body that is no object.
     """
+    state = request.scope.setdefault("state", {})
+    if "m4nmt_params" not in state:
+        state["m4nmt_params"] = await _read(request)
+    params: Params = state["m4nmt_params"]
+    return params
+
+
+async def read_json(request: Request) -> Any:
+    """A JSON body, whatever it is.
+
+    Raises:
+        ServiceError: 400, not UTF-8, or not JSON.
+    """
+    return _parsed(await request.body())
+
+
+async def _read(request: Request) -> Params:
     params = _urlencoded(request.scope.get("query_string", b""))
     body = await request.body()
     if not body:
@@ -36,17 +62,21 @@ async def read_params(request: Request) -> Params:
 
 
 def _json(body: bytes) -> Params:
+    data = _parsed(body)
+    if not isinstance(data, dict):
+        raise ServiceError(400, 'the body must be a JSON object, such as {"q": "Hello"}')
+    return data
+
+
+def _parsed(body: bytes) -> Any:
     try:
-        data = parse_json(body.decode(), "the body")
+        return parse_json(body.decode(), "the body")
     except UnicodeDecodeError as error:
         raise ServiceError(400, "the body is not UTF-8") from error
     except ConfigError as error:
         raise ServiceError(400, str(error)) from error
     except (RecursionError, ValueError) as error:  # too deep; an integer of thousands of digits
         raise ServiceError(400, "the body is JSON that cannot be read (too deep?)") from error
-    if not isinstance(data, dict):
-        raise ServiceError(400, 'the body must be a JSON object, such as {"q": "Hello"}')
-    return data
 
 
 def _urlencoded(body: bytes) -> Params:
@@ -66,11 +96,13 @@ def _urlencoded(body: bytes) -> Params:
 
 async def _multipart(request: Request) -> Params:
     try:
-        async with request.form(max_files=0, max_fields=2000) as form:
-            pairs = [(k, v) for k, v in form.multi_items() if not isinstance(v, UploadFile)]
+        async with request.form(max_files=1, max_fields=2000) as form:
+            items = list(form.multi_items())
+            files = [(k, v) for k, v in items if isinstance(v, UploadFile)]
+            uploads = {k: Upload(v.filename or "", await v.read()) for k, v in files}
     except UnicodeDecodeError as error:
         raise ServiceError(400, "the form is not UTF-8") from error
-    return _gather([(name, str(value)) for name, value in pairs])
+    return _gather([(k, v) for k, v in items if isinstance(v, str)]) | uploads
 
 
 def _gather(pairs: list[tuple[str, str]]) -> Params:

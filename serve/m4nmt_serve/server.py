@@ -1,24 +1,35 @@
-"""Run the service in this process: uvicorn, one event loop, one engine.
+"""Run the service in this process: uvicorn, one event loop, an engine for each model.
 
-On SIGTERM it takes no new connection, answers what it has begun, and ends.
+On SIGTERM it takes no new connection, answers what it has begun, and ends. On SIGHUP it loads its
+models anew while it serves.
 """
 
 import asyncio
+import contextlib
+import functools
+import logging
 import signal
 import socket
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Mapping
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from m4nmt.core.progress import console
+from m4nmt_serve import logs
 from m4nmt_serve.app import create_app
+from m4nmt_serve.errors import ServiceError
+from m4nmt_serve.models import by_name
 from m4nmt_serve.service import Service
 from m4nmt_serve.settings import ServeConfig
 from m4nmt_serve.translator import Translator
 
-_HEADER_SECONDS = 10.0  # a client has this long to send a request's head
+log = logging.getLogger("m4nmt_serve")
+_USER_TIMEOUT = 60_000  # ms that data may wait for the other side's acknowledgement
 
 
 class StartError(RuntimeError):
@@ -26,15 +37,16 @@ class StartError(RuntimeError):
 
 
 def run(
-    translator: Translator | Callable[[], Translator],
+    translator: Translator | Callable[[], Translator] | Mapping[str, Callable[[], Translator]],
     *,
     host: str = "127.0.0.1",
     port: int = 5000,
     config: ServeConfig | None = None,
 ) -> None:
-    """Serve a translator, or one that a function loads, until SIGTERM or Ctrl-C.
+    """Serve a translator, one that a function loads, or several by name, until SIGTERM or Ctrl-C.
 
-    Given a function, the address is taken first and /ready says 503 until the model is loaded.
+    Given functions, the address is taken first and /ready says 503 until the models are loaded;
+    they are called again to load a new version.
 
     Raises:
         StartError: the address is taken or the model cannot be loaded; says what to do.
@@ -46,12 +58,15 @@ def run(
         failures.append(error)
         server.should_exit = True
 
+    _allow_connections()
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
-    console.print(f"listening on http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends it)")
-    load = translator if callable(translator) else lambda: translator
-    server = Server(Service(load, config, failed))
-    with listener:
+    where = f"listening on http://{shown}:{listener.getsockname()[1]}/"
+    with logs.as_json(config.log_texts), listener:
+        log.info(where)
+        if console.is_terminal:
+            console.print(f"{where} (Ctrl-C ends it)")
+        server = Server(Service(by_name(translator), config, failed))
         server.run(sockets=[listener])
     if failures:
         raise StartError(f"the model could not be loaded: {failures[0]}") from failures[0]
@@ -69,6 +84,8 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":  # one that takes nothing of what is sent is let go
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT)
         listener.bind((host, port))
         listener.listen(2048)
     except OSError as error:
@@ -79,6 +96,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _allow_connections() -> None:
+    """A connection is an open file: take as many as the system lets this process have."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class Server(uvicorn.Server):
     """uvicorn that tells the service when it begins to drain."""
 
@@ -87,16 +113,26 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(service),
-                http=Protocol,
+                http=functools.partial(Protocol, limits=service.config),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="on",
-                log_level="warning",
+                log_config=None,  # logs.py
                 access_log=False,  # addresses can hold texts and keys
                 proxy_headers=False,  # whoever calls could forge them
                 server_header=False,
                 timeout_graceful_shutdown=round(service.config.drain_seconds),
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and to heed SIGHUP where signals can be had."""
+        await super().startup(sockets)
+        if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _reload(self) -> None:
+        with contextlib.suppress(ServiceError):  # still loading what it would load anew
+            self._service.reload()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM and Ctrl-C end the server in good order; a second Ctrl-C at once."""
@@ -106,13 +142,21 @@ class Server(uvicorn.Server):
 
 
 class Protocol(H11Protocol):
-    """uvicorn's HTTP, with a limit on how long a client may take to send a request's head."""
+    """uvicorn's HTTP, with limits on connections and on how long a client may take to send a head,
+    or to take what it is sent."""
 
-    _head: asyncio.TimerHandle | None = None
+    def __init__(self, *args: Any, limits: ServeConfig, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+        self._head: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first head."""
+        """Begin to wait for the first head, if there is room for one more."""
         super().connection_made(transport)
+        if len(self.connections) > self._limits.max_connections:
+            transport.abort()
+            return
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
@@ -125,12 +169,28 @@ class Protocol(H11Protocol):
             self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._stop_waiting()
+        self._is_taken()
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """The client does not take what it is sent."""
+        super().pause_writing()
+        self._taking = self.loop.call_later(self._limits.head_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        super().resume_writing()
+        self._is_taken()
+
+    def _is_taken(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
     def _expect_head(self) -> None:
-        self._head = self.loop.call_later(_HEADER_SECONDS, self._too_slow)
+        self._head = self.loop.call_later(self._limits.head_seconds, self._too_slow)
 
     def _stop_waiting(self) -> None:
         if self._head is not None:

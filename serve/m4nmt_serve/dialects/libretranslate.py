@@ -1,27 +1,49 @@
-"""LibreTranslate's dialect, at the root: translate, detect, languages, frontend settings.
+"""LibreTranslate's dialect, at the root: translate, detect, files, suggest, languages, settings.
 
-Every endpoint takes a JSON body, a form body and the query string alike.
+Every endpoint takes a JSON body, a form body and the query string alike. Languages and settings
+can be had without a key; an address of a translated file is itself the key to it.
 """
 
-from typing import Any, Literal
+import asyncio
+from typing import Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
 
+from m4nmt_serve import fields
+from m4nmt_serve.ask import AUTO, Ask
+from m4nmt_serve.dialects import schemas
+from m4nmt_serve.downloads import download
 from m4nmt_serve.errors import ServiceError
+from m4nmt_serve.files import Files, suffixes
+from m4nmt_serve.guard import Door, guard
+from m4nmt_serve.keys import caller
 from m4nmt_serve.languages import LISTED_HABITS, Language
-from m4nmt_serve.params import Params, read_params
-from m4nmt_serve.service import AUTO, Ask, Service
+from m4nmt_serve.markup import HTML, Plain
+from m4nmt_serve.params import read_params
+from m4nmt_serve.service import Service
+from m4nmt_serve.suggestions import Suggestion
+
+DOOR = Door(
+    scheme="bearer",
+    headers=("x-api-key",),
+    parameters=("api_key",),
+    refused=403,
+    ask="send it as api_key",
+)
+_PATIENCE = 0.8  # of the deadline: how long a client waits for its file before it gets the address
 
 
-def shape(message: str) -> dict[str, Any]:
-    """A refusal in this dialect."""
-    return {"error": message}
-
-
-def router(service: Service) -> APIRouter:
+def router(service: Service, files: Files) -> APIRouter:
     """The endpoints over a service."""
     routes = APIRouter(tags=["LibreTranslate"])
-    _add_work(routes, service)
+    inside = APIRouter(dependencies=[Depends(guard(service.stores.keys, DOOR))])
+    _add_work(inside, service)
+    _add_files(inside, service, files)
+    _add_suggest(inside, service)
+    routes.include_router(inside)
+    _add_download(routes, service, files)
     _add_facts(routes, service)
     return routes
 
@@ -31,29 +53,94 @@ def _add_work(routes: APIRouter, service: Service) -> None:
     async def translate(request: Request) -> dict[str, Any]:
         """Translate one text or a list of texts."""
         params = await read_params(request)
-        texts = _texts(params)
+        texts = fields.texts(params, "q")
+        alternatives = fields.whole(params, "alternatives")
+        html = fields.one_of(params, "format", ("text", "html")) == "html"
         ask = Ask(
-            [texts] if isinstance(texts, str) else texts,
-            _text(params, "source"),
-            _text(params, "target"),
-            _format(params),
-            _count(params, "alternatives"),
+            texts=texts,
+            source=fields.text(params, "source"),
+            target=fields.text(params, "target"),
+            form=HTML if html else Plain(),
+            wanted=1 + alternatives,
         )
         answers = await service.translate(ask)
-        fields: dict[str, list[Any]] = {"translatedText": [a.text for a in answers]}
+        said: dict[str, list[Any]] = {"translatedText": [a.text for a in answers]}
         if ask.source == AUTO:
-            fields["detectedLanguage"] = [_guess(*a.detected) for a in answers if a.detected]
-        if ask.alternatives:
-            fields["alternatives"] = [list(a.alternatives) for a in answers]
-        if isinstance(texts, str):
-            return {name: values[0] for name, values in fields.items()}
-        return fields
+            said["detectedLanguage"] = [
+                _guess(a.source, a.confidence) for a in answers if a.confidence is not None
+            ]
+        if alternatives:
+            said["alternatives"] = [a.alternatives for a in answers]
+        if isinstance(params["q"], str):
+            return {name: values[0] for name, values in said.items()}
+        return said
 
     @routes.post("/detect", openapi_extra=_DETECT, responses=_ERRORS)
     async def detect(request: Request) -> list[dict[str, Any]]:
         """Tell the language of one text."""
-        text = _text(await read_params(request), "q")
+        text = fields.text(await read_params(request), "q", blank=True)
         return [_guess(*guess) for guess in await service.detect([text])]
+
+
+def _add_files(routes: APIRouter, service: Service, files: Files) -> None:
+    @routes.post("/translate_file", openapi_extra=_FILE, responses=_ERRORS)
+    async def translate_file(request: Request) -> dict[str, str]:
+        """Translate a document; the answer is the address of the translated one."""
+        params = await read_params(request)
+        job = files.start(
+            fields.upload(params, "file"),
+            fields.text(params, "source"),
+            fields.text(params, "target"),
+        )
+        await _patience(service, job.over)
+        if job.error is not None:
+            raise job.error
+        return {"translatedFileUrl": f"/download_file/{job.id}/{quote(job.name)}"}
+
+
+def _add_download(routes: APIRouter, service: Service, files: Files) -> None:
+    enter = guard(service.stores.keys, DOOR, needed=False)
+
+    @routes.get(
+        "/download_file/{number}/{name}",
+        response_class=Response,
+        responses=_ERRORS,
+        dependencies=[Depends(enter)],
+    )
+    async def download_file(number: str, name: str) -> Response:
+        """A translated document, until it expires. Another caller's key does not open it."""
+        job = files.fetched(number)
+        if job.name != name:
+            raise ServiceError(404, "there is no such document here")
+        await _patience(service, job.over)
+        if job.open:
+            raise ServiceError(503, "the document is still being translated; ask again", 5)
+        return download(job)
+
+
+def _add_suggest(routes: APIRouter, service: Service) -> None:
+    @routes.post("/suggest", openapi_extra=_SUGGEST, responses=_ERRORS)
+    async def suggest(request: Request) -> dict[str, bool]:
+        """Keep a better translation `s` of `q`, for whoever trains the next model."""
+        params = await read_params(request)
+        source = fields.text(params, "source")
+        target = service.engine.find(fields.text(params, "target"), "target")
+        text = fields.text(params, "q")
+        if source == AUTO:
+            known = (await service.detect([text]))[0][0]
+        else:
+            known = service.engine.find(source, "source")
+        one = Suggestion(known.flores, target.flores, text, fields.text(params, "s"))
+        service.stores.suggestions.add(caller().owner, one)
+        return {"success": True}
+
+
+async def _patience(service: Service, over: asyncio.Event) -> None:
+    """Wait, but not until the gate cuts the request off."""
+    try:
+        await asyncio.wait_for(over.wait(), service.config.deadline * _PATIENCE)
+    except TimeoutError:
+        return
 
 
 def _add_facts(routes: APIRouter, service: Service) -> None:
@@ -76,17 +163,19 @@ def _add_facts(routes: APIRouter, service: Service) -> None:
         source, targets = next((p for p in pairs if p[0].code == "en"), pairs[0])
         target = next((x for x in targets if x != source), source)
         return {
-            "apiKeys": False,
+            "apiKeys": service.stores.keys is not None,
             "charLimit": service.config.max_chars,
-            "filesTranslation": False,
+            "filesTranslation": True,
             "frontendTimeout": 500,
-            "keyRequired": False,
+            "keyRequired": service.stores.keys is not None,
             "language": {
                 "source": {"code": source.code, "name": source.name},
                 "target": {"code": target.code, "name": target.name},
             },
-            "suggestions": False,
-            "supportedFilesFormat": [],
+            "maxAlternatives": service.config.max_alternatives,
+            "maxFile": service.config.max_body,
+            "suggestions": True,
+            "supportedFilesFormat": suffixes(),
         }
 
 
@@ -94,61 +183,26 @@ def _guess(language: Language, confidence: float) -> dict[str, Any]:
     return {"confidence": round(100 * confidence, 1), "language": language.code}
 
 
-def _texts(params: Params) -> str | list[str]:
-    """`q`, a text or a list of texts."""
-    texts = params.get("q")
-    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-        return texts
-    if not isinstance(texts, str):
-        raise ServiceError(
-            400, "q must be a text or a list of texts (JSON needs Content-Type: application/json)"
-        )
-    return texts
-
-
-def _text(params: Params, name: str) -> str:
-    value = params.get(name)
-    if not isinstance(value, str) or (name != "q" and not value.strip()):
-        raise ServiceError(400, f"{name} is missing, or is not a text")
-    return value
-
-
-def _format(params: Params) -> Literal["text", "html"]:
-    value = params.get("format") or "text"
-    if value not in ("text", "html"):
-        raise ServiceError(400, "format must be text or html")
-    return "html" if value == "html" else "text"
-
-
-def _count(params: Params, name: str) -> int:
-    value = params.get(name)
-    if value is None or value == "":
-        return 0
-    if isinstance(value, str) and len(value) < 10 and value.isascii() and value.isdigit():
-        return int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ServiceError(400, f"{name} must be a whole number")
-    return value
-
-
-def _body(required: list[str], **properties: Any) -> dict[str, Any]:
-    """OpenAPI of a body that may be JSON or a form."""
-    schema = {"type": "object", "required": required, "properties": properties}
-    kinds = ("application/json", "application/x-www-form-urlencoded")
-    return {"requestBody": {"content": {kind: {"schema": schema} for kind in kinds}}}
-
-
-_STRING = {"type": "string"}
-_TRANSLATE = _body(
-    ["q", "source", "target"],
-    q={"anyOf": [_STRING, {"type": "array", "items": _STRING}]},
-    source={"type": "string", "description": 'a language code, or "auto"', "example": "en"},
-    target={"type": "string", "example": "sw"},
-    format={"type": "string", "enum": ["text", "html"], "default": "text"},
-    alternatives={"type": "integer", "minimum": 0, "default": 0},
+_TRANSLATE = schemas.body(
+    ("q", "source", "target"),
+    {
+        "q": schemas.ONE_OR_MORE,
+        "source": {"type": "string", "description": 'a language code, or "auto"', "example": "en"},
+        "target": {"type": "string", "example": "sw"},
+        "format": {"type": "string", "enum": ["text", "html"], "default": "text"},
+        "alternatives": {**schemas.COUNT, "default": 0},
+        "api_key": schemas.TEXT,
+    },
+    schemas.JSON_OR_FORM,
 )
-_DETECT = _body(["q"], q=_STRING)
-_ERROR_SCHEMA = {"type": "object", "properties": {"error": _STRING}, "required": ["error"]}
+_DETECT = schemas.body(("q",), schemas.texts("q", "api_key"), schemas.JSON_OR_FORM)
+_SUGGEST = schemas.body(
+    ("q", "s", "source", "target"),
+    schemas.texts("q", "s", "source", "target", "api_key"),
+    schemas.JSON_OR_FORM,
+)
+_FILE = schemas.upload("source", "target", "api_key")
+_ERROR_SCHEMA = {"type": "object", "properties": {"error": schemas.TEXT}, "required": ["error"]}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": description,
@@ -156,6 +210,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     }
     for status, description in {
         400: "wrong parameters, or a language that the model does not know",
+        403: "the API key is missing or wrong, or its quota is used up",
         413: "too much text",
         429: "no room now; Retry-After says when",
         500: "the translation failed",

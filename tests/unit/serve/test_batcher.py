@@ -4,13 +4,15 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from m4nmt_serve.batcher import Batcher, Item
+from m4nmt_serve.batcher import Batcher, Item, Room
 from m4nmt_serve.batcher import Engine as BatchEngine
 from m4nmt_serve.errors import ServiceError
+from m4nmt_serve.meters import Meters
 
 
 class Engine:
@@ -38,13 +40,17 @@ def item(text: str) -> Item:
     return Item(text, "eng_Latn", "deu_Latn", 1)
 
 
+# A text costs as many tokens as it has characters here.
+_ROOM = Room(batch_tokens=100, wait=0.02, queue_tokens=1000, queue_seconds=1e9, cache_chars=100_000)
+
+
 def with_batcher(
     engine: BatchEngine, body: Callable[[Batcher], Awaitable[Any]], **changes: Any
 ) -> Any:
-    options = {"batch_chars": 100, "wait": 0.02, "queue_chars": 1000, "cache_chars": 1000}
+    room = replace(_ROOM, **changes)
 
     async def whole() -> Any:
-        batcher = Batcher(engine, **{**options, **changes})
+        batcher = Batcher(engine, lambda items: [len(item.text) for item in items], room, Meters())
         batcher.start()
         try:
             return await asyncio.wait_for(body(batcher), 10)
@@ -111,11 +117,11 @@ def test_what_nobody_waits_for_is_never_begun() -> None:
         left = asyncio.create_task(batcher.translate([item("left"), item("shared")]))
         stays = asyncio.create_task(batcher.translate([item("shared")]))
         await asyncio.sleep(0)
-        assert batcher.queued == len("left") + len("shared")
+        assert batcher.queue.tokens("interactive") == len("left") + len("shared")
         left.cancel()
         with pytest.raises(asyncio.CancelledError):
             await left
-        assert batcher.queued == len("shared")
+        assert batcher.queue.tokens("interactive") == len("shared")
         assert await stays == [["SHARED"]]
         await busy
 
@@ -181,10 +187,10 @@ def test_a_full_queue_says_when_to_come_back() -> None:
     async def body(batcher: Batcher) -> None:
         busy = asyncio.create_task(batcher.translate([item("busy")]))
         await asyncio.sleep(0.1)
-        waiting = asyncio.create_task(batcher.translate([item("w" * 900)]))
+        waiting = asyncio.create_task(batcher.translate([item("w" * 1000)]))
         await asyncio.sleep(0)
         with pytest.raises(ServiceError) as refused:
-            await batcher.translate([item("x" * 101)])
+            await batcher.translate([item("x")])
         assert refused.value.status == 429
         assert int(refused.value.headers["Retry-After"]) >= 1
         assert await batcher.translate([item("busy")]) == [["BUSY"]]  # joins what runs: no room
@@ -207,6 +213,22 @@ def test_one_bad_text_does_not_spoil_its_neighbours() -> None:
     assert "choked" not in bad.message
 
 
+def test_an_engine_that_loses_a_text_spoils_nothing_else() -> None:
+    def engine(items: Sequence[Item], unwanted: Callable[[], bool]) -> list[list[str]]:
+        return [[item.text.upper()] for item in items if item.text != "lost"]
+
+    async def body(batcher: Batcher) -> Any:
+        asks = (batcher.translate([item(text)]) for text in ("a", "lost"))
+        found = await asyncio.gather(*asks, return_exceptions=True)
+        assert batcher.alive
+        return [*found, await batcher.translate([item("b")])]
+
+    good, lost, after = with_batcher(engine, body)
+    assert (good, after) == ([["A"]], [["B"]])
+    assert isinstance(lost, ServiceError)
+    assert lost.status == 500
+
+
 def test_closing_answers_whoever_waits() -> None:
     engine = Engine(0.2)
 
@@ -216,6 +238,6 @@ def test_closing_answers_whoever_waits() -> None:
         await batcher.close()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    for answer in with_batcher(engine, body, batch_chars=3):
+    for answer in with_batcher(engine, body, batch_tokens=3):
         assert isinstance(answer, ServiceError)
         assert answer.status == 503

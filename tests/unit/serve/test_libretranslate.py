@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from libretranslatepy import LibreTranslateAPI
-from serve_helpers import Running
+from serve_helpers import FakeTranslator, Running, running
 
 
 def test_the_client_of_libretranslate_works_unmodified(served: Running) -> None:
@@ -95,7 +95,7 @@ def test_html_keeps_its_tags_and_gains_none(served: Running) -> None:
         "translate", json={"q": [document], "source": "en", "target": "de", "format": "html"}
     )
     assert response.json()["translatedText"] == [
-        '<p class="a">eng&gt;deu is 5 &lt; 6 &amp; <b>eng&gt;deu bold</b><br></p>'
+        '<p class="a">eng&gt;deu is 5 &lt; 6 &amp; <b>bold</b><br></p>'
         "<script>if (a < b) {}</script>"
     ]
 
@@ -214,3 +214,26 @@ def test_no_text_breaks_the_service(served: Running, text: str, source: str, htm
     lone = any("\ud800" <= character <= "\udfff" for character in text)
     assert response.status_code == (400 if lone else 200)
     assert isinstance(response.json(), dict)
+
+
+def test_alignment_is_asked_for_where_there_are_tags() -> None:
+    fake = FakeTranslator()
+    body = {"q": ["<p>a <b>b</b></p>", "<p>c</p>"], "source": "en", "target": "de"}
+    with running(fake) as up:
+        up.client.post("translate", json={**body, "format": "html"})
+    asked = dict(zip(map(tuple, fake.batches), fake.aligned, strict=True))
+    assert asked == {("a b",): True, ("c",): False}
+
+
+class Forgetful(FakeTranslator):
+    """Says nothing of placeholders."""
+
+    def translate(self, texts: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().translate([text.replace("{0}", "") for text in texts], *args, **kwargs)
+
+
+def test_a_placeholder_that_the_model_loses_is_put_back() -> None:
+    body = {"q": "<p>Open <b>{0}</b> now</p>", "source": "en", "target": "de", "format": "html"}
+    with running(Forgetful()) as up:
+        said = up.client.post("translate", json=body | {"alternatives": 1}).json()
+    assert said["translatedText"] == "<p>eng&gt;deu Open <b>{0}</b> eng&gt;deu now</p>"

@@ -9,7 +9,6 @@ import httpx
 import pytest
 from serve_helpers import FakeTranslator, Running, running
 
-from m4nmt_serve import server as server_module
 from m4nmt_serve.settings import ServeConfig
 
 
@@ -79,7 +78,7 @@ def test_the_deadline_answers_504_and_drops_what_has_not_begun() -> None:
         assert first.result().status_code == second.status_code == 504
         assert "0.2 s" in second.json()["error"]
         time.sleep(0.7)
-        assert up.service._batcher.queued == 0
+        assert 'm4nmt_open_texts{model="fake"} 0' in up.service.meters.page()
     assert translator.batches == [["first"]]
 
 
@@ -122,8 +121,38 @@ def test_too_many_requests_are_turned_away_at_once_but_health_is_not() -> None:
         assert ask(up, "d").status_code == 200
 
 
+def test_who_has_been_answered_finds_his_place_free() -> None:
+    with running(FakeTranslator(0.02), ServeConfig(max_requests=16, cache_chars=0)) as up:
+
+        def turns(i: int) -> list[int]:
+            return [ask(up, f"{i} {turn}").status_code for turn in range(12)]
+
+        with ThreadPoolExecutor(16) as pool:
+            statuses = [status for row in pool.map(turns, range(16)) for status in row]
+    assert statuses == [200] * 192
+
+
+def test_large_and_patient_requests_leave_half_of_the_places_to_the_others() -> None:
+    config = ServeConfig(max_requests=4, bulk_chars=200)
+    with running(FakeTranslator(0.5), config) as up, ThreadPoolExecutor(8) as pool:
+
+        def patient(i: int) -> int:
+            body = {"q": f"{i}", "source": "en", "target": "de"}
+            return up.client.post("translate", json=body, headers={"priority": "u=6"}).status_code
+
+        def large(i: int) -> int:
+            return ask(up, f"{i}" * 300).status_code
+
+        crowd = [pool.submit(patient, 0), pool.submit(large, 1)]
+        time.sleep(0.15)
+        crowd += [pool.submit(patient, 2), pool.submit(large, 3)]
+        time.sleep(0.1)
+        assert ask(up, "small").status_code == 200
+        assert [future.result() for future in crowd] == [200, 200, 429, 429]
+
+
 def test_a_full_queue_is_429_with_retry_after() -> None:
-    config = ServeConfig(queue_chars=20, max_chars=20, batch_chars=20)
+    config = ServeConfig(queue_tokens=15, batch_tokens=15)
     with running(FakeTranslator(0.3), config) as up, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda i: ask(up, f"{i}" * 15), range(8)))
     statuses = sorted(answer.status_code for answer in answers)
@@ -139,9 +168,8 @@ def test_a_dripping_body_is_cut_off() -> None:
         assert not answer.endswith(b"[still open]")
 
 
-def test_a_dripping_head_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "_HEADER_SECONDS", 0.3)
-    with running(FakeTranslator(0.6)) as up:
+def test_a_dripping_head_is_cut_off() -> None:
+    with running(FakeTranslator(0.6), ServeConfig(head_seconds=0.3)) as up:
         for head in ("", "GET /health HTTP/1.1\nHost: x\n"):
             assert send_raw(up, head, seconds=3) == b""
         with socket.create_connection(("127.0.0.1", up.port)) as connection:
@@ -176,9 +204,9 @@ def test_ten_megabytes_cost_nothing() -> None:
         assert time.monotonic() - begun < 2
 
 
-def test_the_queue_must_hold_the_largest_request() -> None:
-    with pytest.raises(ValueError, match="could never be queued"):
-        ServeConfig(queue_chars=10, max_chars=20)
+def test_a_queue_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="queue_tokens must be positive"):
+        ServeConfig(queue_tokens=0)
 
 
 def test_another_origin_may_ask_unless_it_is_not_wanted() -> None:
@@ -200,7 +228,8 @@ def test_nothing_is_left_running_after_many_abandoned_requests() -> None:
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(leave, range(32)))
         deadline = time.monotonic() + 5
-        while up.service._batcher._open and time.monotonic() < deadline:
+        live = up.service.models.known().lives[0]
+        while live.batcher.busy and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert not up.service._batcher._open
+        assert not live.batcher.busy
         assert threading.active_count() < 20

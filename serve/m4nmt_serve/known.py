@@ -1,0 +1,76 @@
+"""What one or several loaded models know together: languages, pairs, who translates what.
+
+Never changes: a reload makes a new one. Not its job: loading (models.py).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from m4nmt_serve.batcher import Batcher
+from m4nmt_serve.engine import Engine
+from m4nmt_serve.errors import ServiceError
+from m4nmt_serve.languages import Language, Languages, UnknownLanguageError
+from m4nmt_serve.order import Full
+
+
+class Live(NamedTuple):
+    """A model at work: its engine, and the queue before it."""
+
+    name: str
+    engine: Engine
+    batcher: Batcher[Full]
+
+
+class Known:
+    """The tables over some models; where several know a direction, the first translates."""
+
+    def __init__(self, lives: Iterable[Live]) -> None:
+        self.lives = tuple(lives)
+        engines = [live.engine for live in self.lives]
+        self.sources = frozenset[str]().union(*(e.sources for e in engines))
+        self.targets = frozenset[str]().union(*(e.targets for e in engines))
+        self.languages = Languages(frozenset[str]().union(*(e.codes for e in engines)))
+
+    def find(self, code: str, role: Literal["source", "target"]) -> Language:
+        """The language a client names, if it can be used as such.
+
+        Raises:
+            ServiceError: 400 that names the languages.
+        """
+        allowed = self.sources if role == "source" else self.targets
+        try:
+            language = self.languages.find(code)
+        except UnknownLanguageError as error:
+            raise ServiceError(400, f"{role}: {error}") from error
+        if language.flores not in allowed:
+            known = ", ".join(x.code for x in self.languages.all if x.flores in allowed)
+            raise ServiceError(
+                400, f"{role}: this model knows {language.code} only on the other side; {known}"
+            )
+        return language
+
+    def pairs(self) -> Iterable[tuple[Language, tuple[Language, ...]]]:
+        """Each source language with its targets."""
+        for source in self.languages.all:
+            targets = tuple(x for x in self.languages.all if self._live(source.flores, x.flores))
+            if targets:
+                yield source, targets
+
+    def live(self, source: str, target: str) -> Live:
+        """The model for a direction, in FLORES codes.
+
+        Raises:
+            ServiceError: 400, none of them translates this way.
+        """
+        live = self._live(source, target)
+        if live is None:
+            raise ServiceError(400, f"no model here translates from {source} to {target}")
+        return live
+
+    def _live(self, source: str, target: str) -> Live | None:
+        return next((x for x in self.lives if x.engine.knows(source, target)), None)
+
+
+def tables(lives: Mapping[str, Live]) -> dict[str, Known]:
+    """By name of a model what it knows; under "" what all of them know."""
+    return {"": Known(lives.values())} | {name: Known([live]) for name, live in lives.items()}

@@ -1,0 +1,188 @@
+// The course of things: typing, translating, starting.
+
+const PAUSE = 450; // milliseconds without a key before a text is translated by itself
+const CHOICES = 3; // translations asked for
+const READ_OUT = 400; // characters of a translation that are read out as a whole
+let running = null, timer = 0, lastAsked = "", mostChoices = CHOICES;
+
+function typed() {
+  clearTimeout(timer);
+  drawText();
+  drawSnippet();
+  setLink(); // a text in the link would no longer be this one
+  timer = setTimeout(translate, PAUSE);
+}
+function stop() {
+  clearTimeout(timer);
+  running?.abort();
+  running = null;
+  busy(false);
+}
+function busy(is) {
+  $("right").classList.toggle("busy", is);
+  $("right").classList.remove("coming");
+  $("out").setAttribute("aria-busy", is);
+  if (is) $("took").textContent = "";
+  showCancel();
+}
+function showCancel() {
+  const hidden = !running && !sending;
+  if (hidden && document.activeElement === $("cancel")) $("q").focus();
+  $("cancel").hidden = hidden;
+}
+function cancel() {
+  if (!running && !sending) return;
+  sending?.abort();
+  stop();
+  $("took").textContent = "";
+  if (shown) display(shown);
+  else $("out").replaceChildren();
+  say("Cancelled.");
+  $("q").focus();
+}
+
+async function translate(again = false) {
+  stop();
+  closeWords();
+  drawSnippet();
+  const text = $("q").value;
+  const asked = [source.code, target.code, text].join("\n");
+  if (!text.trim()) {
+    lastAsked = "";
+    detected = null;
+    clearResult();
+    say("");
+    warn("");
+    drawLanguages();
+    return;
+  }
+  if (asked === lastAsked && again !== true) return;
+  warn("");
+  if (count(text) > limit) {
+    warn(`The text is longer than the ${number(limit)} characters that this server takes. Shorten it, or translate it in parts.`);
+    return;
+  }
+  const mine = (running = new AbortController());
+  busy(true);
+  say("Translating …", true);
+  try {
+    await ask(text, asked, mine);
+  } catch (error) {
+    if (error.name === "AbortError" || running !== mine) return;
+    lastAsked = "";
+    say("");
+    $("out").replaceChildren();
+    clearResult();
+    warn(error instanceof Refused ? error.message : "The answer broke off", "Try again", () => translate(true));
+  } finally {
+    if (running === mine) { running = null; busy(false); }
+  }
+}
+
+/** One request; sentences are shown as they come, the rest when all is there. */
+async function ask(text, asked, mine) {
+  const begun = performance.now(), sentences = [];
+  let whole = null;
+  await stream("v1/translate", {
+    texts: [text], source: source.code, target: target.code, n: mostChoices, align: true, token_scores: true, stream: true,
+  }, mine.signal, (event, data) => {
+    if (running !== mine) return;
+    if (event === "error") throw new Refused(data.status, data.error);
+    if (event === "done") whole = data;
+    if (event !== "sentence") return;
+    sentences.push(data);
+    sentences.sort((a, b) => a.sentence - b.sentence);
+    if (sentences.length === 1) $("right").classList.add("coming");
+    displaySoFar(sentences, text);
+    $("took").textContent = `${number(sentences.length)} ${sentences.length === 1 ? "sentence" : "sentences"} so far`;
+  });
+  if (running !== mine) return;
+  if (!whole) throw new Error("no end");
+  lastAsked = asked;
+  finish(whole.translations[0], text, sentences, performance.now() - begun);
+}
+function finish(translation, text, sentences, milliseconds) {
+  const language = translation.detected && byAnyCode(translation.detected.language);
+  detected = source === AUTO && language ? { language, confidence: translation.detected.confidence } : null;
+  drawLanguages();
+  rememberPair();
+  undos = [];
+  choices = translation.options;
+  $("right").classList.remove("busy", "coming");
+  display(compose(choices[0], text, sentences));
+  drawChoices(text);
+  closeSuggestion(false);
+  $("took").textContent = `${(milliseconds / 1000).toFixed(1)} s`;
+  say("");
+  const { length } = shown.text;
+  announce(length <= READ_OUT ? `${target.name}: ${shown.text}` : `The translation is ready: ${number(shown.parts.length)} sentences.`);
+}
+
+// --- start ---
+async function ready() {
+  for (;;) {
+    const answer = await fetch("ready").catch(() => null);
+    if (answer?.ok) return;
+    say(answer ? "The model is being loaded …" : "The server does not answer; asking again …", true);
+    await pause(1000);
+  }
+}
+async function start() {
+  say("Loading …", true);
+  await ready();
+  const [list, settings] = await Promise.all(["v1/languages", "frontend/settings"].map(async (path) => (await request(path)).json()));
+  const named = (x) => x.name !== x.flores;
+  languages = list.sort((a, b) => named(b) - named(a) || a.name.localeCompare(b.name, "en"));
+  applySettings(settings);
+  const [recent] = recentPairs();
+  if (recent) [source, target] = recent;
+  else target = known(settings.language?.target?.code, "target") || languages.find((x) => x.target);
+  readLink();
+  const to = languages.filter((x) => x.target).length, from = languages.filter((x) => x.source).length;
+  $("about").textContent = from === to ? `Translates between ${to} languages` : `Translates ${from} into ${to} languages`;
+  say("");
+  drawLanguages();
+  drawText();
+  drawSnippet();
+  if ($("q").value) translate();
+  else setLink();
+}
+function applySettings(settings) {
+  limit = settings.charLimit > 0 ? settings.charLimit : Infinity;
+  formats = settings.supportedFilesFormat || [];
+  maxFile = settings.maxFile || Infinity;
+  if (settings.maxAlternatives >= 0) mostChoices = Math.min(CHOICES, 1 + settings.maxAlternatives);
+  $("keybox").hidden = !settings.keyRequired;
+  $("suggest").hidden = !settings.suggestions;
+  $("pickfile").hidden = !formats.length;
+  $("file").accept = formats.join(",");
+  if (!formats.length) $("q").placeholder = "Type or paste text";
+}
+function wire() {
+  $("q").oninput = typed;
+  $("q").onkeydown = (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); translate(true); }
+    if (event.key === "Escape") cancel();
+  };
+  $("skip").onclick = (event) => { event.preventDefault(); $("q").focus(); }; // the hash holds languages
+  $("go").onclick = () => translate(true);
+  $("cancel").onclick = cancel;
+  $("clear").onclick = () => { fillSource(""); setLink(); translate(); $("q").focus(); };
+  $("copy").onclick = () => copyText($("copy"), shown.text);
+  $("undo").onclick = undo;
+  $("share").onclick = shareLink;
+  addEventListener("online", () => { if (running) translate(true); });
+  addEventListener("hashchange", () => { if (target) { readLink(); drawLanguages(); drawText(); translate(); } });
+  wireLanguages();
+  wireHover();
+  wireWords();
+  wireFiles();
+  wireExtras();
+}
+drawTheme();
+drawText();
+wire();
+start().catch((error) => {
+  say("");
+  warn(error instanceof Refused ? error.message : "The page could not start. Reload it.");
+});
