@@ -1,8 +1,10 @@
-"""`m4nmt languages`: what a model, or a corpus, speaks."""
+"""`m4nmt languages`: what a model speaks, or all languages that the known corpora have."""
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,36 +12,54 @@ from rich.table import Table
 from m4nmt.cli.common import existing_run
 from m4nmt.data import language
 
-HELP = "list the languages of a model with their codes and names"
+HELP = "list the languages of a model, or of all known corpora, with codes, names and scripts"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, --json."""
-    parser.add_argument("model", type=Path, metavar="RUN", help="run folder or model folder")
+    parser.add_argument(
+        "model", type=Path, metavar="RUN", nargs="?",
+        help="run folder or model folder (default: languages of the manifests that ship)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one row a language."""
+    rows = _of_model(args.model) if args.model else _of_manifests()
+    if args.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return 0
+    table = Table(*(name.replace("_", " ") for name in rows[0]))
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    Console().print(table)
+    return 0
+
+
+def _of_model(path: Path) -> list[dict[str, Any]]:
     from m4nmt.checkpoint.model import load_card, model_folder
 
-    card = load_card(model_folder(existing_run(args.model)))
-    rows = [
-        {
-            "code": code,
-            "bcp47": language.to_bcp47(code),
-            "name": language.display_name(code),
-            "native": language.native_name(code),
+    card = load_card(model_folder(existing_run(path)))
+    return [
+        asdict(language.describe(code))
+        | {
             "directions_into": sum(d.endswith(f"-{code}") for d in card.directions),
             "directions_from": sum(d.startswith(f"{code}-") for d in card.directions),
         }
         for code in card.languages
     ]
-    if args.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-        return 0
-    table = Table("code", "BCP-47", "name", "own name", "into", "from")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console().print(table)
-    return 0
+
+
+def _of_manifests() -> list[dict[str, Any]]:
+    from m4nmt.data import manifest
+
+    found: dict[str, set[str]] = {}
+    for name in manifest.names():
+        for corpus in manifest.parse(manifest.find(name)).corpora:
+            for code in corpus.languages:
+                found.setdefault(code, set()).add(name)
+    return [
+        asdict(language.describe(code)) | {"corpora": " ".join(sorted(found[code]))}
+        for code in sorted(found)
+    ]

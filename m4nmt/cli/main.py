@@ -19,7 +19,9 @@ from m4nmt.core.progress import console
 
 VERBS = (
     "quickstart",
+    "data",
     "prepare",
+    "mixture",
     "train",
     "translate",
     "translate-file",
@@ -27,6 +29,7 @@ VERBS = (
     "evaluate",
     "report",
     "serve",
+    "keys",
     "plan",
     "average",
     "export",

@@ -4,6 +4,7 @@ Runs in worker processes: a column depends on its source file, the tokenizer and
 so the number of workers changes nothing. Not its job: rows (tally.py).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,9 @@ from typing import Any, TypeVar
 from m4nmt.core.progress import progress
 from m4nmt.data import clean, leakage
 from m4nmt.data.column import ColumnWriter, Lines
+from m4nmt.data.filters import characters
+from m4nmt.data.filters.features import FeatureWriter, Wanted
+from m4nmt.data.filters.settings import LineFilter
 from m4nmt.data.formats import Faults, Source, read
 from m4nmt.data.tokenizer import Tokenizer
 
@@ -25,6 +29,7 @@ R = TypeVar("R")
 _CHUNK = 4096
 _SAMPLES = 3
 _SAMPLE_CHARS = 120
+IDENTIFIER = "identify.safetensors"
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,35 @@ class EncodeTask:
     Attributes:
         source: the file and its columns.
         columns: for each, the path of the column file.
-        tokenizer: folder of the tokenizer.
+        languages: of the columns.
+        tokenizer: folder of the tokenizer and the language identifier.
+        sha256: what the tokenizer makes of text, see `Tokenizer.text_sha256`.
         limits: longest lines.
+        filters: further line filters.
+        features: to note of each line, beside the columns.
         keep_text: also keep the raw text.
     """
 
     source: Source
     columns: tuple[Path, ...]
+    languages: tuple[str, ...]
     tokenizer: Path
+    sha256: str
     limits: clean.Limits
+    filters: tuple[LineFilter, ...]
+    features: Wanted
     keep_text: bool
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it writes: the columns, then the features of each."""
+        beside = tuple(map(features_path, self.columns)) if self.features else ()
+        return self.columns + beside
+
+
+def features_path(column: Path) -> Path:
+    """Where the features of a column's lines are."""
+    return column.with_suffix(".features")
 
 
 class _Counts:
@@ -53,6 +77,7 @@ class _Counts:
         self.rows = 0
         self.dropped: dict[str, int] = {}
         self.samples: dict[str, list[str]] = {}
+        self.scripts: Counter[str] = Counter()
 
     def add(self, flags: Sequence[int], texts: Sequence[str | None]) -> None:
         for number, (flag, text) in enumerate(zip(flags, texts, strict=True), self.rows + 1):
@@ -64,6 +89,52 @@ class _Counts:
             if len(samples) < _SAMPLES and flag != clean.EMPTY:
                 samples.append(f"{number}: {(text or '')[:_SAMPLE_CHARS]}")
         self.rows += len(flags)
+        present = characters.Lines([text or "" for text in texts], "")
+        self.scripts.update(characters.script_counts(present))
+
+    def about(self) -> dict[str, Any]:
+        """For the column's metadata."""
+        return {
+            "rows": self.rows,
+            "dropped": self.dropped,
+            "samples": self.samples,
+            "scripts": dict(self.scripts),
+        }
+
+
+class _Writer:
+    """Writes one column and, where they are asked for, the features of its lines."""
+
+    def __init__(self, task: EncodeTask, place: int, tokenizer: Tokenizer) -> None:
+        path = task.columns[place]
+        self.language = task.languages[place]
+        self.counts = _Counts()
+        self._all = task.keep_text
+        self._column = ColumnWriter(path, tokenizer.size, task.keep_text)
+        self._features: FeatureWriter | None = None
+        if task.features:
+            self._features = FeatureWriter(features_path(path), task.features)
+
+    def append(self, lines: Lines, texts: Sequence[str | None]) -> None:
+        self._column.append(lines)
+        self.counts.add(lines.flags, texts)
+        if self._features:
+            # Training lines may resemble any line of a test set, also one too long for a batch.
+            looked_at = [
+                text if flag == clean.GOOD or self._all else ""
+                for flag, text in zip(lines.flags, lines.texts, strict=True)
+            ]
+            self._features.append(looked_at, self.language)
+
+    def finish(self) -> None:
+        if self._features:
+            self._features.finish()
+        self._column.finish(self.counts.about())
+
+    def abandon(self) -> None:
+        self._column.abandon()
+        if self._features:
+            self._features.abandon()
 
 
 def encode(task: EncodeTask) -> int:
@@ -72,27 +143,37 @@ def encode(task: EncodeTask) -> int:
     Raises:
         FormatError: the file cannot be read.
     """
-    tokenizer = _tokenizer(task.tokenizer)
-    writers = [ColumnWriter(path, tokenizer.size, task.keep_text) for path in task.columns]
-    counts = [_Counts() for _ in writers]
+    tokenizer = _tokenizer(task.tokenizer, task.sha256)
+    judge = clean.LineJudge(task.filters, task.tokenizer / IDENTIFIER)
+    writers = [_Writer(task, place, tokenizer) for place in range(len(task.columns))]
     try:
         rows = read(task.source, Faults())
         while chunk := list(islice(rows, _CHUNK)):
-            for writer, count, texts in zip(writers, counts, zip(*chunk, strict=True), strict=True):
-                lines = _lines(texts, tokenizer, task.limits)
-                writer.append(lines)
-                count.add(lines.flags, texts)
-        for writer, count in zip(writers, counts, strict=True):
-            about = {"rows": count.rows, "dropped": count.dropped, "samples": count.samples}
-            writer.finish(about)
+            for writer, texts in zip(writers, zip(*chunk, strict=True), strict=True):
+                flags = _flags(texts, writer.language, task.limits, judge)
+                writer.append(_lines(texts, flags, tokenizer, task.limits), texts)
+        for writer in writers:
+            writer.finish()
     finally:
         for writer in writers:
             writer.abandon()
-    return counts[0].rows
+    return writers[0].counts.rows
 
 
-def _lines(texts: Sequence[str | None], tokenizer: Tokenizer, bounds: clean.Limits) -> Lines:
+def _flags(
+    texts: Sequence[str | None], language: str, bounds: clean.Limits, judge: clean.LineJudge
+) -> list[int]:
+    """What is known of lines from their text alone."""
     flags = [clean.judge_text(text, bounds) for text in texts]
+    good = [i for i, flag in enumerate(flags) if flag == clean.GOOD]
+    for i, flag in zip(good, judge.judge([texts[i] or "" for i in good], language), strict=True):
+        flags[i] = int(flag)
+    return flags
+
+
+def _lines(
+    texts: Sequence[str | None], flags: list[int], tokenizer: Tokenizer, bounds: clean.Limits
+) -> Lines:
     present = [text or "" for text in texts]
     good = [i for i, flag in enumerate(flags) if flag == clean.GOOD]
     pieces: list[Sequence[int]] = [()] * len(texts)
@@ -108,7 +189,8 @@ def _lines(texts: Sequence[str | None], tokenizer: Tokenizer, bounds: clean.Limi
 
 
 @lru_cache(maxsize=1)
-def _tokenizer(folder: Path) -> Tokenizer:
+def _tokenizer(folder: Path, sha256: str) -> Tokenizer:
+    """Held from task to task; another tokenizer may come into the same folder."""
     return Tokenizer.load(folder)
 
 

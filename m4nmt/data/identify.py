@@ -65,6 +65,14 @@ def _scripts(text: str) -> Counter[str]:
     return Counter(_script(letter) for letter in text if letter.isalpha())
 
 
+def _main_script(text: str) -> str:
+    """The script of most letters of a text, "" where it has none."""
+    if text.isascii():
+        return "LATIN" if any(map(str.isalpha, text)) else ""
+    seen = _scripts(text).most_common(1)
+    return seen[0][0] if seen else ""
+
+
 def _ngrams(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Buckets of all n-grams of plain texts, and the text each belongs to, in order of texts."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -164,14 +172,12 @@ class Identifier:
             rows_NL = self._weights_DL[buckets]
             scores_TL[first : first + len(part)] = np.add.reduceat(rows_NL, starts, dtype=np.int64)
         scores_TL *= _STEP
-        for number, text in enumerate(texts):
-            seen = _scripts(text).most_common(1)
-            main = seen[0][0] if seen else ""
-            for column, language in enumerate(self.languages):
-                wrong = main not in self._scripts[column]
-                if wrong or (among is not None and language not in among):
-                    scores_TL[number, column] = -np.inf
-        return scores_TL
+        mains = [_main_script(text) for text in texts]
+        fits_of = {main: np.array([main in own for own in self._scripts]) for main in set(mains)}
+        fits_TL = np.array([fits_of[main] for main in mains]).reshape(scores_TL.shape)
+        if among is not None:
+            fits_TL &= np.array([language in among for language in self.languages])
+        return np.where(fits_TL, scores_TL, -np.inf)
 
     def identify(
         self, texts: Sequence[str], among: Collection[str] | None = None
@@ -195,15 +201,15 @@ class Identifier:
         if not texts:
             return []
         scores_TL = self._scores([_plain(text) for text in texts], among)
-        found = []
-        for scores_L in scores_TL:
-            best = int(np.argmax(scores_L))
-            if np.isinf(scores_L[best]):
-                found.append((names[0], 0.0))
-            else:
-                chances_L = _softmax(scores_L[None] / self._temperature)[0]
-                found.append((self.languages[best], float(chances_L[best])))
-        return found
+        best_T = scores_TL.argmax(axis=1)
+        known_T = np.isfinite(scores_TL.max(axis=1))
+        chances_TL = _softmax(scores_TL / self._temperature)
+        return [
+            (self.languages[best], float(chances_L[best])) if known else (names[0], 0.0)
+            for best, known, chances_L in zip(
+                best_T.tolist(), known_T.tolist(), chances_TL, strict=True
+            )
+        ]
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, whole or absent."""

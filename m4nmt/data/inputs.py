@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from m4nmt.core.config import canonical_json
 from m4nmt.core.files import sha256_file, write_atomic
 from m4nmt.data.formats import Faults, FormatError, Source, read, sources
 from m4nmt.data.manifest import Corpus, Manifest
+from m4nmt.data.read import hub
+from m4nmt.data.read.types import INSIDE, NAMES, Dataset
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ def look(item: Input) -> Facts:
         FormatError: the manifest has another hash, or the file cannot be read.
     """
     path = item.source.path
-    status = path.stat()
-    digest = sha256_file(path)
-    expected = item.corpus.sha256.get(item.file, digest)
+    state = _state(item)
+    digest = hub.sha256(item.source) if _is_set(item) else sha256_file(path)
+    expected = item.corpus.sha256.get(item.file.partition(INSIDE)[0], digest)
     if digest != expected:
         raise FormatError(
             f"{path}: its sha256 is {digest}, the manifest says {expected}: the file is damaged or "
@@ -80,8 +83,7 @@ def look(item: Input) -> Facts:
             if text and not text.isspace():
                 present[column] += 1
     return Facts(
-        status.st_size,
-        status.st_mtime_ns,
+        *state,
         digest,
         rows,
         tuple(present),
@@ -112,7 +114,21 @@ def check_rows(found: Sequence[tuple[Input, Facts]]) -> None:
 
 def name(item: Input) -> str:
     """What `facts` and the store call this input."""
-    return f"{item.source.path}#{item.source.header:d}:{item.source.width}:{item.source.fields}"
+    return f"{item.source.path}#{item.source.fields}{reading(item)}"
+
+
+def reading(item: Input) -> str:
+    """All that decides, beside the bytes of the file and the field, what a column is."""
+    source = item.source
+    return canonical_json([source.member, source.kind, source.where])
+
+
+def describe(item: Input, facts: Facts) -> str:
+    """One line for people: what a file is, how many rows and texts it has, what was not taken."""
+    texts = [f"{code} {n:,}" for code, n in zip(item.languages, facts.present, strict=True)]
+    told = f"{item.source}: {NAMES[type(item.source.kind)]}, {facts.rows:,} rows: "
+    faults = "".join(f"; {n:,} {kind}" for kind, n in sorted(facts.faults.items()))
+    return told + ", ".join(texts) + faults
 
 
 def load_facts(path: Path) -> dict[str, Facts]:
@@ -137,5 +153,20 @@ def unchanged(item: Input, facts: Facts | None) -> bool:
     """Whether a file still has the size and time it had when it was looked at."""
     if facts is None:
         return False
-    status = item.source.path.stat()
-    return (status.st_size, status.st_mtime_ns) == (facts.size, facts.mtime_ns)
+    return _state(item) == (facts.size, facts.mtime_ns)
+
+
+def size(item: Input) -> int:
+    """Bytes on this machine, packed as they are."""
+    return _state(item)[0]
+
+
+def _is_set(item: Input) -> bool:
+    return isinstance(item.source.kind, Dataset)
+
+
+def _state(item: Input) -> tuple[int, int]:
+    """Bytes and latest change, to see at a glance whether anything changed."""
+    paths = hub.files(item.source) if _is_set(item) else [item.source.path]
+    found = [path.stat() for path in paths]
+    return sum(s.st_size for s in found), max((s.st_mtime_ns for s in found), default=0)

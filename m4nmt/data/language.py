@@ -6,12 +6,14 @@ language of a text (identify.py).
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 
 import langcodes
 from babel import Locale, UnknownLocaleError
 
 from m4nmt.core.config import unknown_name
+from m4nmt.data.families import FAMILIES, NAMES
 
 _FLORES = re.compile(r"([A-Za-z]{3})[_-]([A-Za-z]{4})")
 
@@ -48,6 +50,7 @@ _GROUP = {member: group for group, member in _MEMBER.items()}
 # Where CLDR's likely script is missing, or is not the one that corpora name.
 _SCRIPT = {"grc": "Grek", "kor": "Hang", "pbt": "Arab", "crh": "Latn"}
 _RTL = {"Adlm", "Arab", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi"}
+_FAMILY = {code: name for name, codes in FAMILIES.items() for code in codes.split()}
 _USUAL = ("arb_Arab", "deu_Latn", "eng_Latn", "fra_Latn", "hin_Deva", "spa_Latn", "swh_Latn")
 
 
@@ -143,7 +146,7 @@ def is_rtl(code: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def display_name(code: str, in_language: str = "en") -> str:
-    """Name of a language in another (CLDR); its code where CLDR has none.
+    """Name of a language in another (CLDR), else in English, else its code.
 
     A script that is not the usual one of the language is named too.
     """
@@ -158,7 +161,7 @@ def display_name(code: str, in_language: str = "en") -> str:
             name = str(locale.languages[tag])
             usual = exact in (_parse(language), _parse(tag))
             return name if usual else f"{name} ({locale.scripts.get(script, script)})"
-    return exact
+    return NAMES.get(language, exact)
 
 
 def _tags(code: str) -> list[str]:
@@ -172,6 +175,52 @@ def _tags(code: str) -> list[str]:
 def native_name(code: str) -> str:
     """Name of a language in itself, where CLDR has it; else as `display_name`."""
     return display_name(code, code)
+
+
+def family(code: str) -> str:
+    """Family, or family/branch, of a language where it is certain; else empty."""
+    return _FAMILY.get(normalise(code).partition("_")[0], "")
+
+
+@dataclass(frozen=True)
+class Described:
+    """A line of the table of languages.
+
+    Attributes:
+        code: FLORES-style.
+        bcp47: shortest tag that is read as this code.
+        name, native: in English, and in the language where CLDR has it.
+        script: name in English.
+        direction: "ltr" or "rtl".
+        family: see `family`.
+    """
+
+    code: str
+    bcp47: str
+    name: str
+    native: str
+    script: str
+    direction: str
+    family: str
+
+
+def describe(code: str) -> Described:
+    """All that is known of a language.
+
+    Raises:
+        ValueError: no such language.
+    """
+    exact = normalise(code)
+    script = exact.partition("_")[2]
+    return Described(
+        exact,
+        to_bcp47(exact),
+        display_name(exact),
+        native_name(exact),
+        str(Locale("en").scripts.get(script, script)),
+        "rtl" if is_rtl(exact) else "ltr",
+        family(exact),
+    )
 
 
 @lru_cache(maxsize=4096)

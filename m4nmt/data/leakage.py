@@ -72,6 +72,30 @@ def repeats(
         part: about how many keys to hold at once.
     """
     repeated, later = np.zeros(total, bool), np.zeros(total, bool)
+    for places, values in _ranges(chunks, total, part):
+        _mark(places, values, repeated, later)
+    return repeated, later
+
+
+def groups(
+    chunks: Callable[[], Iterator[Keys]], total: int, part: int = _PART
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Places of equal elements of a long sequence: of each later one, the first and its own.
+
+    Arguments as of `repeats`; so is the memory.
+    """
+    for places, values in _ranges(chunks, total, part):
+        order = np.argsort(values, kind="stable")
+        new = np.ones(len(order), bool)
+        new[1:] = values[order][1:] != values[order][:-1]
+        first = order[np.flatnonzero(new)[np.cumsum(new) - 1]] if len(order) else order
+        yield places[first[~new]], places[order[~new]]
+
+
+def _ranges(
+    chunks: Callable[[], Iterator[Keys]], total: int, part: int
+) -> Iterator[tuple[NDArray[np.int64], Keys]]:
+    """Places and values of the elements that are not 0, one range of values after another."""
     bits = max(0, int(total // part).bit_length())
     for number in range(1 << bits):
         places = [np.empty(0, np.int64)]
@@ -85,8 +109,7 @@ def repeats(
             places.append(here + start)
             values.append(chunk[here])
             start += len(chunk)
-        _mark(np.concatenate(places), np.concatenate(values), repeated, later)
-    return repeated, later
+        yield np.concatenate(places), np.concatenate(values)
 
 
 def _mark(places: NDArray[np.int64], values: Keys, repeated: Mask, later: Mask) -> None:

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from m4nmt.core.config import ConfigError
 from m4nmt.data.batch import Chunk, assemble, fetch
 from m4nmt.data.order import examples_at
+from m4nmt.data.phases import Decision
 from m4nmt.data.plan import Plan, Reader, Source, block_examples, lay
 from m4nmt.data.settings import DataConfig
 from m4nmt.data.types import Batch, Split
@@ -54,6 +55,7 @@ class Loader:
         pieces: the rows held here are a multiple of this.
         workers: processes that read ahead; 0 reads ahead in a thread of this one.
         run_steps: batches of the whole run; needed by UniMax and Phases.
+        decisions: changes of a mixture by loss, in the order in which they were made.
 
     Raises:
         ConfigError: impossible options.
@@ -69,11 +71,27 @@ class Loader:
         pieces: int = 1,
         workers: int = 0,
         run_steps: int | None = None,
+        decisions: Sequence[Decision] = (),
     ) -> None:
         _check_world(rank, world)
-        self.plan = Plan(store, config, run_steps)
-        self._chunks = _Chunks(self.plan, rank, world, pieces)
+        self.plan = Plan(store, config, run_steps, decisions)
+        self._store, self._part = store, (rank, world, pieces)
+        self._chunks = _Chunks(self.plan, *self._part)
         self._workers = workers
+
+    def by(self, decisions: Sequence[Decision]) -> "Loader":
+        """The stream with these decisions instead; the same up to the first block they change."""
+        rank, world, pieces = self._part
+        return Loader(
+            self._store,
+            self.plan.config,
+            rank=rank,
+            world=world,
+            pieces=pieces,
+            workers=self._workers,
+            run_steps=self.plan.run_steps,
+            decisions=decisions,
+        )
 
     def batches(self, state: LoaderState | None = None) -> Iterator[tuple[LoaderState, Batch]]:
         """Endless (state after the batch, batch), from `state` on.

@@ -10,40 +10,46 @@ one column a language; a bitext has two:
     [[corpus]]
     name = "news"
     split = "train"                       # train, dev or test
-    format = "multiway"                   # or moses (two languages), or tsv
-    path = "train/{lang}.txt.xz"          # plain, .gz, .xz or .bz2
+    path = "train/{lang}.txt.xz"          # packed or not; "a.zip!/b.tmx" is a file in an archive
+    format = "multiway"                   # may be left out: told from the file
     languages = ["en", "swh_Latn"]        # or {en = "en_US"}: what {lang} stands for
-    columns = ["en", "", "sw"]            # for tsv instead of languages; "" is left out
-    header = true                         # for tsv: pass over the first line
+    columns = ["en", "", "sw"]            # for tables: "" is left out; or {en = "name", sw = ...}
+    header = true                         # for tables: the first line holds names
+    where = {label = "clean"}             # for tables and records: only these rows
     pairs = ["eng_Latn-*"]                # may be left out: all
+    domain = "law"                        # may be left out: a tag for its directions
+    synthetic = ["sw"]                    # may be left out: columns that a machine translated
     lines = 29000                         # may be left out
     sha256 = {"train/en.txt.xz" = "..."}  # may be left out
 
-Not its job: reading the files (formats.py).
+A table with `each = [{x = "de"}, {x = "fr"}]` stands for one table for each of these, with {x}
+replaced in its texts. [[fetch]] says where a file comes from (fetch.py): `file`, and `url` or
+`dataset`; `sha256` and `size` where known. docs/corpora.md goes through the formats. Not its job:
+which fields of which files hold a language (manifest_columns.py; told.py where the manifest does
+not say), reading the files (formats.py).
 """
 
+import dataclasses
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from m4nmt.core.config import ConfigError, unknown_name
-from m4nmt.data import language
+from m4nmt.data import manifest_columns, origin, told
+from m4nmt.data.manifest_columns import FORMATS, code_of
+from m4nmt.data.read.types import INSIDE, Dataset, Kind, Lines
 from m4nmt.data.types import Direction, Split
 
-FORMATS = ("moses", "multiway", "tsv")
 _CHECKOUT = Path(__file__).resolve().parents[2] / "data" / "manifests"
 _SHIPPED = Path(__file__).resolve().parents[1] / "_shipped" / "manifests"
-_TOP = {"name", "url", "license", "note", "folder", "corpus"}
-_CORPUS = {"name", "split", "format", "path", "languages", "columns", "header", "pairs"} | {
-    "license",
-    "licenses",
-    "sha256",
-    "lines",
-}
+_TOP = {"name", "url", "license", "note", "folder", "corpus", "fetch"}
+_CORPUS = {"name", "split", "format", "path", "pairs", "license", "licenses", "sha256", "lines"}
+_CORPUS |= manifest_columns.KEYS | told.KEYS | origin.KEYS
+_FETCH = {"file", "url", "dataset", "sha256", "size"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,29 +60,34 @@ class Corpus:
         name: unique in the manifest among corpora of one split.
         split: "train", "dev" or "test".
         format: one of FORMATS.
-        files: language -> file, relative to the manifest's root; a table has one file for all.
-        fields: language -> column of its file, from 0.
-        width: columns of a table; 1 for plain lines.
-        header: whether a table's first line holds names.
+        files: language -> file, relative to the manifest's root; a table has one file for all. It
+            may end in "!/" and the name of a file in an archive.
+        fields: language -> field of its file, as `kind` says.
+        kind: how the files are read.
+        where: field -> text: only rows that have these are read.
         pairs: patterns of the directions that may be drawn from it; empty: all.
         license: of the whole, or of the parts that `licenses` leaves out.
         licenses: language -> its own licence.
         sha256: file -> hash, where known.
         lines: how many there must be; 0 where unknown.
+        domain: what the text is about, told to the model by a tag; may be empty.
+        synthetic: languages whose column a machine translated: never a target (origin.py).
     """
 
     name: str
     split: Split
     format: str
     files: Mapping[str, str]
-    fields: Mapping[str, int]
-    width: int = 1
-    header: bool = False
+    fields: Mapping[str, int | str]
+    kind: Kind = field(default_factory=Lines)
+    where: Mapping[str, str] = field(default_factory=dict)
     pairs: tuple[str, ...] = ()
     license: str = ""
     licenses: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, str] = field(default_factory=dict)
     lines: int = 0
+    domain: str = ""
+    synthetic: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -88,6 +99,10 @@ class Corpus:
         """Sorted codes."""
         return tuple(sorted(self.files))
 
+    def tags(self, src: str) -> tuple[str, ...]:
+        """What is known of its text when it is read from this language; nothing of a test set."""
+        return origin.tags(self.domain, self.synthetic, src) if self.split == "train" else ()
+
     def allows(self, one: str, other: str) -> bool:
         """Whether the pair (in whichever order) may be drawn."""
         names = (str(Direction(one, other)), str(Direction(other, one)))
@@ -95,8 +110,37 @@ class Corpus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Where a file comes from.
+
+    Attributes:
+        file: relative to the manifest's root.
+        url: https address of the bytes; empty where `dataset` is given.
+        dataset: hub, config, split and revision for the `datasets` library instead; the file is
+            written as Parquet.
+        sha256: of the file; empty where it is noted at the first fetch.
+        size: bytes; 0 where unknown.
+    """
+
+    file: str
+    url: str = ""
+    dataset: Mapping[str, str] = field(default_factory=dict)
+    sha256: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Corpora and the folder in which their files lie."""
+    """Corpora and the folder in which their files lie.
+
+    Attributes:
+        name, license, url, note: for people.
+        folder: of the files, below a root; may be empty.
+        root: the folder that has the files; of a manifest that was only read (`parse`), the folder
+            in which they belong.
+        corpora: in the order of the file.
+        fetches: where the files come from; may be empty.
+    """
 
     name: str
     root: Path
@@ -104,6 +148,8 @@ class Manifest:
     license: str = ""
     url: str = ""
     note: str = ""
+    folder: str = ""
+    fetches: tuple[Fetch, ...] = ()
 
     def of(self, split: Split) -> tuple[Corpus, ...]:
         """The corpora of one split."""
@@ -140,62 +186,162 @@ def load(name_or_path: str, root: str = "") -> Manifest:
 
     Raises:
         ConfigError: broken manifest, or files that are not there; says where it looked.
+        FormatError: a file that must be looked at to know its languages cannot be read.
     """
     path = find(name_or_path)
+    data = _data(path)
+    read = _parse(data, path)
+    wanted = [file for corpus in read.corpora for file in on_disk(corpus)]
+    wanted += [
+        told.on_disk(item) for item in _each(data["corpus"], str(path)) if told.is_vague(item)
+    ]
+    found = _root(read, path, root, list(dict.fromkeys(wanted)))
+    return dataclasses.replace(read, root=found, corpora=_corpora(data, path, found))
+
+
+def parse(path: Path) -> Manifest:
+    """Read a manifest without looking for its files.
+
+    Its corpora are those of which it says the format and the languages; of others, `load` learns
+    them from their files.
+
+    Raises:
+        ConfigError: broken manifest; says what and where.
+    """
+    return _parse(_data(path), path)
+
+
+def _data(path: Path) -> dict[str, Any]:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
     _check_keys(data, _TOP, str(path))
-    corpora = tuple(
-        _corpus(item, f"{path}: corpus {number}", str(data.get("license", "")))
-        for number, item in enumerate(data.get("corpus", ()), start=1)
-    )
+    if not data.get("corpus"):
+        raise ConfigError(f"{path}: has no [[corpus]]")
+    return data
+
+
+def _corpora(data: Mapping[str, Any], path: Path, root: Path | None) -> tuple[Corpus, ...]:
+    """The corpora of a manifest; without a root, only those of which it says all."""
+    license = str(data.get("license", ""))
+    corpora: list[Corpus] = []
+    for number, item in enumerate(_each(data["corpus"], str(path)), start=1):
+        where = _checked(item, f"{path}: corpus {number}")
+        if not told.is_vague(item):
+            corpora.append(_corpus(item, where, license))
+        elif root is not None:
+            corpora += [_corpus(whole, where, license) for whole in told.whole(item, root, where)]
     keys = [corpus.key for corpus in corpora]
     for key in keys:
         if keys.count(key) > 1:
             raise ConfigError(f"{path}: two corpora are called {key}; give them different names")
-    if not corpora:
-        raise ConfigError(f"{path}: has no [[corpus]]")
+    return tuple(corpora)
+
+
+def _parse(data: Mapping[str, Any], path: Path) -> Manifest:
+    folder = str(data.get("folder", ""))
     return Manifest(
         name=str(data.get("name", path.stem)),
-        root=_root(path, root, str(data.get("folder", "")), corpora),
-        corpora=corpora,
+        root=places(path)[0] / folder,
+        corpora=_corpora(data, path, None),
         license=str(data.get("license", "")),
         url=str(data.get("url", "")),
         note=str(data.get("note", "")),
+        folder=folder,
+        fetches=tuple(
+            _fetch(item, f"{path}: fetch {number}")
+            for number, item in enumerate(_each(data.get("fetch", ()), str(path)), start=1)
+        ),
     )
+
+
+def places(manifest: Path, given: str = "") -> list[Path]:
+    """Where the folder of a manifest's files may lie, best first."""
+    if given:
+        return [Path(given).expanduser()]
+    environment = os.environ.get("M4NMT_DATA", "")
+    named = [Path(environment).expanduser()] if environment else []
+    return [*named, manifest.resolve().parent]
 
 
 def _folder() -> Path:
     return _CHECKOUT if _CHECKOUT.is_dir() else _SHIPPED
 
 
-def _root(manifest: Path, given: str, folder: str, corpora: Sequence[Corpus]) -> Path:
+def _root(read: Manifest, path: Path, given: str, wanted: Sequence[str]) -> Path:
     """The first place that has the files.
 
     Raises:
         ConfigError: none has all of them.
     """
-    environment = os.environ.get("M4NMT_DATA", "")
-    if given:
-        places = [Path(given).expanduser()]
-    else:
-        places = [Path(environment).expanduser()] if environment else []
-        places.append(manifest.resolve().parent)
-    roots = [place / folder for place in places]
-    wanted = list(dict.fromkeys(file for corpus in corpora for file in corpus.files.values()))
-    absent = [[file for file in wanted if not (root / file).is_file()] for root in roots]
+    roots = [place / read.folder for place in places(path, given)]
+    absent = [[file for file in wanted if not (root / file).exists()] for root in roots]
     best = min(range(len(roots)), key=lambda i: len(absent[i]))
     if not absent[best]:
         return roots[best]
     missing = absent[best]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     looked = ", ".join(str(root) for root in roots)
-    within = f" (so that {folder}/ lies in it)" if folder else ""
+    within = f" (so that {read.folder}/ lies in it)" if read.folder else ""
+    got = f", or get them: m4nmt data fetch {read.name}" if read.fetches else ""
     raise ConfigError(
-        f"{manifest}: missing {missing[0]}{more}; looked in {looked}. Set M4NMT_DATA or data.root "
-        f"to the folder of the corpora{within}"
+        f"{path}: missing {missing[0]}{more}; looked in {looked}. Set M4NMT_DATA or data.root "
+        f"to the folder of the corpora{within}{got}"
+    )
+
+
+def on_disk(corpus: Corpus) -> list[str]:
+    """The files of a corpus that must lie under the root: an archive for all that is in it."""
+    if isinstance(corpus.kind, Dataset) and corpus.kind.hub:
+        return []
+    return list(dict.fromkeys(file.partition(INSIDE)[0] for file in corpus.files.values()))
+
+
+def _each(tables: Sequence[Mapping[str, Any]], where: str) -> Iterator[Mapping[str, Any]]:
+    """Tables, those with `each` once for each of its entries."""
+    for table in tables:
+        if "each" not in table:
+            yield table
+            continue
+        for words in table["each"]:
+            if not isinstance(words, dict):
+                raise ConfigError(f"{where}: each is a list of tables, such as [{{x = 'de'}}]")
+            yield {key: _filled(value, words) for key, value in table.items() if key != "each"}
+
+
+def _filled(value: Any, words: Mapping[str, Any]) -> Any:
+    """A value with {x} replaced by the word for x, in keys and lists too."""
+    if isinstance(value, str):
+        for key, word in words.items():
+            value = value.replace(f"{{{key}}}", str(word))
+        return value
+    if isinstance(value, list):
+        return [_filled(item, words) for item in value]
+    if isinstance(value, dict):
+        return {_filled(key, words): _filled(item, words) for key, item in value.items()}
+    return value
+
+
+def _fetch(data: Mapping[str, Any], where: str) -> Fetch:
+    """One [[fetch]] table."""
+    _check_keys(data, _FETCH, where)
+    file, url, dataset = (data.get(key, "") for key in ("file", "url", "dataset"))
+    parts = PurePosixPath(file).parts if isinstance(file, str) else ()
+    if not parts or parts[0] == "/" or ".." in parts:
+        raise ConfigError(f"{where}: give file, a path below the folder of the corpus")
+    if bool(url) == bool(dataset):
+        raise ConfigError(f"{where} ({file}): give either url or dataset")
+    if url and not url.startswith(("https://", "http://localhost:", "http://127.0.0.1:")):
+        raise ConfigError(f"{where} ({file}): the url must begin with https://")
+    if dataset and (not isinstance(dataset, dict) or not dataset.get("hub")):
+        raise ConfigError(f'{where} ({file}): dataset is a table, such as {{hub = "a/b"}}')
+    return Fetch(
+        file=file,
+        url=url,
+        dataset={key: str(value) for key, value in (dataset or {}).items()},
+        sha256=str(data.get("sha256", "")),
+        size=int(data.get("size", 0)),
     )
 
 
@@ -205,65 +351,43 @@ def _check_keys(data: Mapping[str, Any], known: set[str], where: str) -> None:
             raise ConfigError(f"{where}: {unknown_name(key, known, 'key')}")
 
 
-def _corpus(data: Mapping[str, Any], where: str, license: str) -> Corpus:
-    """One [[corpus]] table."""
+def _checked(data: Mapping[str, Any], where: str) -> str:
+    """See that one [[corpus]] has what all have; returns what messages call it."""
     _check_keys(data, _CORPUS, where)
-    for key in ("name", "split", "format", "path"):
+    hub = data.get("format") == "datasets" and "dataset" in data
+    for key in ("name", "split", *(() if hub else ("path",))):
         if not isinstance(data.get(key), str):
             raise ConfigError(f"{where}: the key {key!r} is missing, or is not a text")
     where = f"{where} ({data['name']})"
     if data["split"] not in get_args(Split):
         raise ConfigError(f"{where}: {unknown_name(data['split'], get_args(Split), 'split')}")
-    if data["format"] not in FORMATS:
+    if data.get("format", FORMATS[0]) not in FORMATS:
         raise ConfigError(f"{where}: {unknown_name(data['format'], FORMATS, 'format')}")
-    columns = _table if data["format"] == "tsv" else _lines
-    files, fields, width = columns(data, where)
-    if data["format"] == "moses" and len(files) != 2:
-        raise ConfigError(f"{where}: a moses corpus has two languages, not {len(files)}")
     pairs = data.get("pairs", "all")
     if pairs != "all" and not isinstance(pairs, list):
         raise ConfigError(f'{where}: pairs is "all" or a list of patterns like "eng_Latn-*"')
+    return where
+
+
+def _corpus(data: Mapping[str, Any], where: str, license: str) -> Corpus:
+    """One [[corpus]] table that says all."""
+    files, fields, kind = manifest_columns.columns(data, where)
+    pairs, rows = data.get("pairs", "all"), data.get("where", {})
+    if not isinstance(rows, Mapping):
+        raise ConfigError(f'{where}: where says which rows are read, such as {{label = "clean"}}')
     return Corpus(
         name=data["name"],
         split=data["split"],
         format=data["format"],
         files=files,
         fields=fields,
-        width=width,
-        header=bool(data.get("header", False)),
+        kind=kind,
+        where={str(name): str(text) for name, text in rows.items()},
         pairs=() if pairs == "all" else tuple(pairs),
         license=str(data.get("license", license)),
-        licenses={_code(k, where): str(v) for k, v in data.get("licenses", {}).items()},
+        licenses={code_of(k, where): str(v) for k, v in data.get("licenses", {}).items()},
         sha256=dict(data.get("sha256", {})),
         lines=int(data.get("lines", 0)),
+        domain=origin.domain(data, where),
+        synthetic=origin.synthetic(data, files, where),
     )
-
-
-def _lines(data: Mapping[str, Any], where: str) -> tuple[dict[str, str], dict[str, int], int]:
-    """A file a language: `path` has {lang}, `languages` lists codes or maps code -> {lang}."""
-    languages = data.get("languages")
-    if not languages or "{lang}" not in data["path"]:
-        raise ConfigError(f"{where}: give languages, and a path with {{lang}} in it")
-    named = languages if isinstance(languages, dict) else {code: code for code in languages}
-    files = {_code(code, where): data["path"].format(lang=name) for code, name in named.items()}
-    if len(files) != len(named):
-        raise ConfigError(f"{where}: two of its languages are the same one")
-    return files, dict.fromkeys(files, 0), 1
-
-
-def _table(data: Mapping[str, Any], where: str) -> tuple[dict[str, str], dict[str, int], int]:
-    """One file: `columns` lists the language of each column, "" for one to leave out."""
-    columns = data.get("columns")
-    if not isinstance(columns, list) or not any(columns):
-        raise ConfigError(f'{where}: give columns, such as ["eng_Latn", "", "swh_Latn"]')
-    fields = {_code(code, where): number for number, code in enumerate(columns) if code}
-    if len(fields) != sum(bool(code) for code in columns):
-        raise ConfigError(f"{where}: two of its columns have the same language")
-    return dict.fromkeys(fields, data["path"]), fields, len(columns)
-
-
-def _code(code: str, where: str) -> str:
-    try:
-        return language.normalise(code)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error

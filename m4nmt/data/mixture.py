@@ -4,18 +4,20 @@ Not its job: phases over a run and whole examples (blocks.py, plan.py).
 Shape letters: D directions.
 """
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.settings import Temperature, UniMax, Weights
+from m4nmt.data.patterns import first_match
+from m4nmt.data.settings import Scaled, Temperature, UniMax, Weights
 from m4nmt.data.types import Direction
 
 Floats = NDArray[np.float64]
-Simple = Temperature | UniMax | Weights
+Plain = Temperature | UniMax | Weights
+Simple = Plain | Scaled
+_WHERE = "data.mixture"
 
 
 def shares(
@@ -24,6 +26,7 @@ def shares(
     sizes_D: NDArray[np.int64],
     budget: float,
     only: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Floats:
     """Share of each direction, in the order given; they sum to 1.
 
@@ -31,6 +34,7 @@ def shares(
         sizes_D: examples of each direction; a direction without any gets no share.
         budget: examples drawn in all while this mixture is used (UniMax needs it).
         only: patterns; when given, a direction that matches none gets no share.
+        without: patterns; a direction that matches one gets no share.
 
     Raises:
         ConfigError: impossible options, a pattern that matches nothing, or nothing left to draw.
@@ -38,19 +42,28 @@ def shares(
     names = [str(direction) for direction in directions]
     here_D = np.asarray(sizes_D, np.float64)
     if only:
-        here_D = np.where(_first_match(names, only) >= 0, here_D, 0.0)
+        here_D = np.where(first_match(names, only, _WHERE) >= 0, here_D, 0.0)
+    if without:
+        here_D = np.where(first_match(names, without, _WHERE) >= 0, 0.0, here_D)
     if not (here_D > 0).any():
         raise ConfigError("data.mixture: no direction with examples is left")
-    if isinstance(mixture, Temperature):
-        shares_D = temperature(here_D, mixture.T)
-    elif isinstance(mixture, UniMax):
-        shares_D = unimax(here_D, mixture.max_epochs, budget)
+    if isinstance(mixture, Scaled):
+        shares_D = _plain(mixture.mixture, names, here_D, budget)
+        shares_D = shares_D * _by_pattern(names, mixture.factors, 1.0, "factors")
     else:
-        shares_D = np.where(here_D > 0, _explicit(names, mixture), 0.0)
+        shares_D = _plain(mixture, names, here_D, budget)
     total = shares_D.sum()
     if not total > 0:
         raise ConfigError("data.mixture: all weights of the directions that exist are zero")
     return np.asarray(shares_D / total, np.float64)
+
+
+def _plain(mixture: Plain, names: Sequence[str], sizes_D: Floats, budget: float) -> Floats:
+    if isinstance(mixture, Temperature):
+        return temperature(sizes_D, mixture.T)
+    if isinstance(mixture, UniMax):
+        return unimax(sizes_D, mixture.max_epochs, budget)
+    return np.where(sizes_D > 0, _by_pattern(names, mixture.weights, 0.0, "weights"), 0.0)
 
 
 def temperature(sizes_D: Floats, T: float) -> Floats:
@@ -82,24 +95,11 @@ def unimax(sizes_D: Floats, max_epochs: float, budget: float) -> Floats:
     return used_D
 
 
-def _explicit(names: Sequence[str], mixture: Weights) -> Floats:
-    patterns = list(mixture.weights)
-    values = np.array([*mixture.weights.values(), 0.0])
-    if not patterns or not np.isfinite(values).all() or (values < 0).any():
-        raise ConfigError("data.mixture.weights: give one or more patterns with weights >= 0")
-    return np.asarray(values[_first_match(names, patterns)], np.float64)
-
-
-def _first_match(names: Sequence[str], patterns: Sequence[str]) -> NDArray[np.int64]:
-    """Index of the first pattern that matches each name, -1 where none does."""
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(
-                f"data.mixture: {pattern!r} matches no direction; directions are written "
-                f"like {names[0]}"
-            )
-    found = [
-        next((i for i, pattern in enumerate(patterns) if fnmatchcase(name, pattern)), -1)
-        for name in names
-    ]
-    return np.array(found, np.int64)
+def _by_pattern(
+    names: Sequence[str], given: Mapping[str, float], otherwise: float, what: str
+) -> Floats:
+    """The number of the first pattern that matches each name."""
+    values = np.array([*given.values(), otherwise])
+    if not given or not np.isfinite(values).all() or (values < 0).any():
+        raise ConfigError(f"data.mixture.{what}: give one or more patterns with {what} >= 0")
+    return np.asarray(values[first_match(names, list(given), f"{_WHERE}.{what}")], np.float64)

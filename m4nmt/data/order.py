@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _ROUNDS = (np.arange(1, 9, dtype=np.uint64) * _MIX_1).reshape(4, 2)
@@ -36,7 +36,7 @@ def examples_at(
         raise ValueError("a stream needs at least one example and a position from 0 on")
     sizes = sizes_N.astype(np.uint64)
     epochs, within = np.divmod(positions_N.astype(np.uint64), sizes)
-    return permute(within, sizes, _mix(epochs * _GOLDEN + keys_N)).astype(np.int64)
+    return permute(within, sizes, mix(epochs * GOLDEN + keys_N)).astype(np.int64)
 
 
 def permute(numbers_N: U64, sizes_N: U64, keys_N: U64) -> U64:
@@ -58,15 +58,15 @@ def _feistel(numbers: U64, bits: U64, keys: U64) -> U64:
     high_mask = (_ONE << (bits - low_bits)) - _ONE
     low, high = numbers & low_mask, numbers >> low_bits
     for one, other in _ROUNDS:
-        high = high ^ (_mix(low + keys + one) & high_mask)
-        low = low ^ (_mix(high + keys + other) & low_mask)
+        high = high ^ (mix(low + keys + one) & high_mask)
+        low = low ^ (mix(high + keys + other) & low_mask)
     result: U64 = high << low_bits | low
     return result
 
 
-def _mix(x: U64) -> U64:
+def mix(x: U64) -> U64:
     """The finaliser of SplitMix64 (Steele et al. 2014): every input bit moves every output bit."""
-    x = x + _GOLDEN
+    x = x + GOLDEN
     x = (x ^ (x >> np.uint64(30))) * _MIX_1
     x = (x ^ (x >> np.uint64(27))) * _MIX_2
     return x ^ (x >> np.uint64(31))

@@ -16,8 +16,11 @@ from m4nmt.core.config import ConfigError
 from m4nmt.core.seeds import numpy_generator, seed_for
 from m4nmt.data import mixture, order
 from m4nmt.data.blocks import PhasedQuotas, Quotas
+from m4nmt.data.directions import task_of
 from m4nmt.data.packing import pack
-from m4nmt.data.settings import BlockConfig, DataConfig, Phase, Phases, Temperature
+from m4nmt.data.phases import Decision, Stage, by_block, stages
+from m4nmt.data.settings import BlockConfig, ByLoss, DataConfig, Noise, Temperature
+from m4nmt.data.tasks.noisy import Noisy
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction, Examples, Shape, Split
 
@@ -47,7 +50,8 @@ class BlockPlan(NamedTuple):
     """The batches of one block, in the order they are trained on.
 
     Attributes:
-        direction_N, example_N: of every example; batch i is places[i, 0] to places[i, 1].
+        direction_N, example_N: of every example; batch i is places[i, 0] to places[i, 1]. An
+            example of a denoising direction is epoch * size + line.
         places: first and one-past-last place of each batch.
         shapes: of each batch; rows beyond its examples are padding.
         tokens: real target tokens (end included) of each batch.
@@ -63,11 +67,25 @@ class BlockPlan(NamedTuple):
 
 
 class Reader:
-    """Examples of directions by number, opened on first use."""
+    """Examples of directions by number, opened on first use.
 
-    def __init__(self, source: Source, directions: Sequence[Direction], split: Split) -> None:
+    Args:
+        noises: by task; lines of denoising directions get it, see tasks/noisy.py.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        directions: Sequence[Direction],
+        split: Split,
+        noises: Sequence[Noise] = (),
+        seed: int = 0,
+    ) -> None:
         self.directions = tuple(directions)
         self._source, self._split = source, split
+        self._noises, self._seed = {task_of(noise): noise for noise in noises}, seed
+        self.noisy_D = np.array([d.task != "translate" for d in self.directions], bool)
         tokenizer = source.tokenizer
         tags = [tokenizer.prefix(direction) for direction in self.directions]
         self.tag_count_D = np.array([len(row) for row in tags], np.int64)
@@ -79,9 +97,21 @@ class Reader:
     def examples(self, direction: int) -> Examples:
         """The examples of a direction."""
         if direction not in self._open:
-            found = self._source.examples(self.directions[direction], self._split)
-            self._open[direction] = found
+            self._open[direction] = self._opened(self.directions[direction])
         return self._open[direction]
+
+    def _opened(self, direction: Direction) -> Examples:
+        found = self._source.examples(direction, self._split)
+        if direction.task == "translate":
+            return found
+        if direction.task not in self._noises:
+            raise ConfigError(
+                f"data.tasks: the store has {direction}, but the recipe has no such task; put it "
+                "back, or prepare the data again"
+            )
+        seed = seed_for(self._seed, "noise", str(direction))
+        noise = self._noises[direction.task]
+        return Noisy(found, noise, seed, self._source.tokenizer.mask)
 
     def lengths(self, direction_N: Ints, example_N: Ints) -> tuple[Ints, Ints]:
         """(source, target) tokens with specials; `direction_N` must be sorted."""
@@ -125,6 +155,7 @@ class Plan:
         source: the token store.
         config: the data section of the recipe.
         run_steps: batches of the whole run; UniMax and Phases need it.
+        decisions: changes of a mixture by loss, in the order in which they were made.
 
     Attributes:
         sizes_D: examples of each direction of `source.directions`.
@@ -136,16 +167,22 @@ class Plan:
         ConfigError: impossible options, or `run_steps` is needed and missing.
     """
 
-    def __init__(self, source: Source, config: DataConfig, run_steps: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        config: DataConfig,
+        run_steps: int | None = None,
+        decisions: Sequence[Decision] = (),
+    ) -> None:
         self.directions = tuple(source.directions)
-        self.reader = Reader(source, self.directions, "train")
+        self.reader = Reader(source, self.directions, "train", config.tasks, config.seed)
         self.config, self.run_steps = config, run_steps
         self.examples = block_examples(config.blocks)
         self.sizes_D = np.array([source.size(d) for d in self.directions], np.int64)
         keys = [seed_for(config.seed, "order", str(d)) for d in self.directions]
         self._keys_D = np.array(keys, np.uint64)
-        self.run_examples = 0.0
-        self.quotas, self.run_blocks = self._phases()
+        self.run_examples, self.run_blocks = 0.0, 0
+        self.quotas = self._decided(decisions)
         self._recent: dict[int, BlockPlan] = {}
 
     def block(self, number: int) -> BlockPlan:
@@ -173,53 +210,59 @@ class Plan:
         direction_N = np.repeat(np.arange(len(counts_D)), counts_D)
         firsts_D = np.cumsum(counts_D) - counts_D
         within_N = np.arange(len(direction_N)) - firsts_D[direction_N]
-        example_N = order.examples_at(
-            within_N + quotas.before(number)[direction_N],
-            self.sizes_D[direction_N],
-            self._keys_D[direction_N],
-        )
+        position_N = within_N + quotas.before(number)[direction_N]
+        size_N = self.sizes_D[direction_N]
+        example_N = order.examples_at(position_N, size_N, self._keys_D[direction_N])
+        # noise differs by epoch, and so do the numbers of noisy examples (tasks/noisy.py)
+        example_N += np.where(self.reader.noisy_D[direction_N], position_N // size_N * size_N, 0)
         return lay(self.reader, direction_N, example_N, self.config.blocks)
 
-    def _phases(self) -> tuple[PhasedQuotas, int]:
-        """Quotas of all phases, and the blocks of the run.
+    def _stages(self) -> tuple[list[int], list[Quotas]]:
+        """First block and quotas of each stage of the mixture; counts what the run will draw.
 
-        Phases are given as shares of the run's batches, quotas change at a block: how many batches
-        a block makes is read off each phase's first block.
+        Stages are given in steps, quotas change at a block: how many batches a block makes is read
+        off each stage's first block.
         """
-        given = self.config.mixture
-        phases = given.phases if isinstance(given, Phases) else (Phase(start=0.0, mixture=given),)
-        if isinstance(given, Phases) and not self.run_steps:
-            raise ConfigError("data.mixture: Phases need to know the number of steps of the run")
-        ends = [phase.start for phase in phases[1:]] + [1.0]
-        if phases[0].start != 0 or any(
-            not phase.start < end <= 1 for phase, end in zip(phases, ends, strict=True)
-        ):
-            raise ConfigError(
-                "data.mixture.phases: starts must rise from 0 and stay below 1, got "
-                f"{[phase.start for phase in phases]}"
-            )
-        starts, quotas, at = [], [], 0
-        for phase, end in zip(phases, ends, strict=True):
-            steps = (end - phase.start) * (self.run_steps or 0)
-            made = self._quotas(phase, steps)
-            starts.append(at)
-            quotas.append(made)
-            if self.run_steps:
-                blocks = steps / self._batches(made)
-                self.run_examples += blocks * self.examples
-                at += max(1, round(blocks))
-        return PhasedQuotas(starts, quotas), at
+        found = stages(self.config.mixture, self.run_steps)
+        ends = [*(stage.start for stage in found[1:]), float(self.run_steps or 0)]
+        starts: list[int] = []
+        quotas: list[Quotas] = []
+        reached = 0.0
+        for stage, end in zip(found, ends, strict=True):
+            steps = max(0.0, end - stage.start)
+            quotas.append(self._quotas(stage, steps))
+            starts.append(max(round(reached), starts[-1] + 1 if starts else 0))
+            if steps:
+                reached += steps / self._batches(quotas[-1])
+        self.run_examples = reached * self.examples
+        self.run_blocks = max(starts[-1] + 1, round(reached)) if self.run_steps else 0
+        return starts, quotas
 
-    def _quotas(self, phase: Phase, steps: float) -> Quotas:
-        """Quotas of one phase of so many batches."""
+    def _decided(self, decisions: Sequence[Decision]) -> PhasedQuotas:
+        """The quotas of all stages, or of the mixture as it was changed while the run went on."""
+        starts, quotas = self._stages()
+        if not isinstance(self.config.mixture, ByLoss):
+            return PhasedQuotas(starts, quotas)
+        usual_D = quotas[0].cycle_D / quotas[0].cycle_D.sum()
+        for decision in by_block(decisions):
+            factor_D = np.array([decision.factors.get(str(d), 1.0) for d in self.directions])
+            share_D = usual_D * factor_D
+            starts.append(decision.block)
+            quotas.append(Quotas(share_D / share_D.sum(), self.examples))
+        return PhasedQuotas(starts, quotas)
+
+    def _quotas(self, stage: Stage, steps: float) -> Quotas:
+        """Quotas of one stage of so many batches."""
         budget = 0.0
-        if steps and not isinstance(phase.mixture, Temperature):
-            usual = self._shares(Phase(start=0.0, mixture=Temperature(), only=phase.only), 0.0)
+        if steps and not isinstance(stage.mixture, Temperature):
+            usual = self._shares(stage._replace(mixture=Temperature()), 0.0)
             budget = steps * self.examples / self._batches(Quotas(usual, self.examples))
-        return Quotas(self._shares(phase, budget), self.examples)
+        return Quotas(self._shares(stage, budget), self.examples)
 
-    def _shares(self, phase: Phase, budget: float) -> NDArray[np.float64]:
-        return mixture.shares(phase.mixture, self.directions, self.sizes_D, budget, phase.only)
+    def _shares(self, stage: Stage, budget: float) -> NDArray[np.float64]:
+        return mixture.shares(
+            stage.mixture, self.directions, self.sizes_D, budget, stage.only, stage.without
+        )
 
     def _batches(self, quotas: Quotas) -> int:
         """Batches in the first block of these quotas."""

@@ -5,26 +5,34 @@ goes on where it was, a changed config redoes what it changed, and a second run 
 Not its job: mixing or batching.
 """
 
+import filecmp
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from m4nmt.core.config import ConfigError, to_dict
 from m4nmt.core.files import folder_lock, fsync_folder, sha256_file, write_atomic
-from m4nmt.data import clean, identify, report, tally, tokenizer
+from m4nmt.data import clean, identify, report, report_page, rows, tally, tokenizer
 from m4nmt.data import inputs as given
+from m4nmt.data.checked import Checked, check
 from m4nmt.data.column import Column
 from m4nmt.data.directions import Selection, select
-from m4nmt.data.encode import EncodeTask, encode, spread
-from m4nmt.data.inputs import Facts, Input
+from m4nmt.data.encode import IDENTIFIER, EncodeTask, encode, features_path, spread
+from m4nmt.data.filters.features import FORMAT as FEATURES
+from m4nmt.data.filters.features import Features, Wanted
+from m4nmt.data.filters.pairs import wanted
+from m4nmt.data.filters.settings import FilterChain, LineFilter, MaxChars, MaxTokens
+from m4nmt.data.judging import judge_pairs
 from m4nmt.data.ledger import Ledger
 from m4nmt.data.manifest import Corpus, Manifest, load
-from m4nmt.data.sample import Sample, picks, quotas
 from m4nmt.data.settings import DataConfig
 from m4nmt.data.store import (
     FORMAT,
@@ -37,6 +45,8 @@ from m4nmt.data.store import (
 )
 from m4nmt.data.types import Split
 
+_NO_FILTERS = FilterChain(lines=(), rows=(), pairs=())
+_FRESH, _OLD = ".tokenizer.tmp", ".tokenizer.old.tmp"
 _SMALL = 8 << 20  # bytes of input below which worker processes cost more than they give
 _IDENTIFY_LINES = 2000
 _SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -47,7 +57,7 @@ def prepare(config: DataConfig, out: Path | str, workers: int = 0) -> Store:
 
     Args:
         config: what to prepare.
-        out: folder; gets `tokenizer/`, `store/` and `report.json`.
+        out: folder; gets `tokenizer/`, `store/`, `report.json` and `report.html`.
         workers: processes; 0: one a core. The result does not depend on it.
 
     Raises:
@@ -58,6 +68,7 @@ def prepare(config: DataConfig, out: Path | str, workers: int = 0) -> Store:
     out = Path(out)
     manifest = load(config.manifest, config.root)
     with folder_lock(out):
+        _recover(out)
         job = _Job(config, manifest, out, workers or len(os.sched_getaffinity(0)))
         return job.finished() or job.run()
 
@@ -68,42 +79,61 @@ def _digest(*parts: Any) -> str:
 
 
 def _imported(path: str) -> str:
-    """Hash of a tokenizer model to import; "" where none is."""
+    """Identity of a tokenizer to import or to keep; "" where none is."""
+    if path and Path(path).is_dir():
+        return tokenizer.Tokenizer.load(Path(path)).text_sha256
     if path and not Path(path).is_file():
         raise ConfigError(f"data.tokenizer.path: there is no file {path}")
     return sha256_file(Path(path)) if path else ""
 
 
+def _identity(folder: Path) -> str:
+    """Of the tokenizer in a folder; "" where there is none."""
+    try:
+        return tokenizer.Tokenizer.load(folder).sha256
+    except tokenizer.TokenizerError:
+        return ""
+
+
+def _recover(out: Path) -> None:
+    """A run that was killed while it put a new tokenizer in place left a whole one beside."""
+    folder, fresh = out / "tokenizer", out / _FRESH
+    if not folder.exists() and (fresh / tokenizer.CARD).is_file():
+        fresh.rename(folder)
+        fsync_folder(out)
+
+
+def _place(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file, or leave it alone where it holds the same already."""
+    fresh = path.with_name(f".{path.name}.tmp")
+    write(fresh)
+    if path.is_file() and filecmp.cmp(fresh, path, shallow=False):
+        fresh.unlink()
+    else:
+        fresh.replace(path)
+        fsync_folder(path.parent)
+
+
 @dataclass(frozen=True)
-class _Checked:
-    """The inputs with what is known of them."""
+class _Further:
+    """What is looked at in lines beyond their length.
 
-    found: list[tuple[Input, Facts]]
+    Attributes:
+        filters: line filters.
+        features: noted for pair filters.
+        identifier: hash of the language identifier; "" where nobody asks it.
+    """
 
-    def hashes(self, split: Split | None = None) -> list[list[Any]]:
-        """What decides the text: corpus, languages, fields and hash of every file."""
-        return [
-            [item.corpus.key, item.languages, item.source.fields, facts.sha256]
-            for item, facts in self.found
-            if split in (None, item.corpus.split)
-        ]
+    filters: tuple[LineFilter, ...]
+    features: Wanted
+    identifier: str
 
-    def _columns(self, language: str) -> list[tuple[Input, Facts, int]]:
-        """Training inputs that have a language, and the number of its column."""
-        return [
-            (item, facts, item.languages.index(language))
-            for item, facts in self.found
-            if language in item.languages and item.corpus.split == "train"
-        ]
-
-    def lines(self, language: str) -> int:
-        """Training lines of a language that are not blank."""
-        return sum(facts.present[column] for _, facts, column in self._columns(language))
-
-    def sample(self, language: str, wanted: int, seed: int) -> Sample:
-        """Some training lines of a language, evenly spread."""
-        columns = [(item.source, column) for item, _, column in self._columns(language)]
-        return Sample(columns, picks(self.lines(language), wanted, seed, "sample", language))
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Part of a column's key; nothing where nothing further is looked at."""
+        if not self.filters and not self.features:
+            return ()
+        return FEATURES, self.filters, self.features, self.identifier if self.filters else ""
 
 
 class _Job:
@@ -111,11 +141,12 @@ class _Job:
 
     def __init__(self, config: DataConfig, manifest: Manifest, out: Path, workers: int) -> None:
         self.config, self.manifest, self.out = config, manifest, out
-        self.selection: Selection = select(manifest, config.directions)
-        self.corpora = [c for c in manifest.corpora if self.selection.pairs(c)]
+        self.selection: Selection = select(manifest, config.directions, config.tasks)
+        self.corpora = [c for c in manifest.corpora if self.selection.wants(c)]
         self.inputs = given.inputs(manifest, self.corpora, self.selection.languages)
-        size = sum(item.source.path.stat().st_size for item in self.inputs)
+        size = sum(given.size(item) for item in self.inputs)
         self.workers = workers if size > _SMALL else 1
+        self.chain = clean.chain(config.filters)
         self.request = self._request()
 
     def _request(self) -> str:
@@ -124,7 +155,8 @@ class _Job:
         parts = (config.directions, config.tokenizer, config.filters, config.blocks.max_length)
         model = _imported(config.tokenizer.path)
         corpora = [vars(corpus) for corpus in self.corpora]
-        return _digest(FORMAT, parts, model, corpora, [given.name(item) for item in self.inputs])
+        names = [given.name(item) for item in self.inputs]
+        return _digest(FORMAT, parts, model, corpora, self.selection.trained, names)
 
     @property
     def _facts_path(self) -> Path:
@@ -148,57 +180,50 @@ class _Job:
         (folder / STORE_FILE).unlink(missing_ok=True)
         fsync_folder(folder)
         ledger = Ledger(self.out, folder / "ledger.jsonl")
-        checked = self._check()
+        checked = check(self.inputs, self._facts_path, self.workers)
         names = [*self._train_tokenizer(checked, ledger), self._train_identifier(checked, ledger)]
         tokens = tokenizer.Tokenizer.load(self.out / "tokenizer")
-        columns = self._encode(checked, tokens.sha256, ledger)
+        columns, encoded = self._encode(checked, tokens.text_sha256, ledger)
         counts = report.Counts(tokens)
-        rows = self._count(columns, counts, ledger)
-        written = [*names, *rows, *(f"store/{column_name(*key)}" for key in columns)]
+        counted = self._count(columns, counts, ledger)
+        written = [*names, *counted, *encoded]
         made = report.make(checked.found, columns, counts)
         write_atomic(self.out / "report.json", json.dumps(made, ensure_ascii=False, indent=1))
+        write_atomic(self.out / "report.html", report_page.to_html(made))
         ledger.compact(written)
         self._sweep(written)
         self._write(checked, tokens.sha256, ledger.files(sorted(written)))
         report.show(made)
         return Store.open(self.out)
 
-    def _check(self) -> _Checked:
-        """Hash, read and count every input that changed since it was last looked at."""
-        known = given.load_facts(self._facts_path)
-        named = {given.name(item): item for item in self.inputs}
-        stale = [i for n, i in named.items() if not given.unchanged(i, known.get(n))]
-        for item, facts in spread(given.look, stale, self.workers, "checking files"):
-            known[given.name(item)] = facts
-        given.save_facts(self._facts_path, {name: known[name] for name in named})
-        found = [(item, known[name]) for name, item in named.items()]
-        given.check_rows(found)
-        return _Checked(found)
-
-    def _train_tokenizer(self, checked: _Checked, ledger: Ledger) -> list[str]:
+    def _train_tokenizer(self, checked: Checked, ledger: Ledger) -> list[str]:
         """Sample the training lines and train, or import, the tokenizer."""
         names = ["tokenizer/tokenizer.model", "tokenizer/tokenizer.json"]
         config, languages = self.config.tokenizer, self.selection.languages
+        extra = tokenizer.extra_tags(self.selection.trained)
         model = _imported(config.path)
-        key = _digest("tokenizer", FORMAT, config, model, languages, checked.hashes("train"))
+        text = [] if model else checked.hashes("train")
+        key = _digest("tokenizer", FORMAT, config, model, languages, extra, text)
         if all(ledger.has(name, key) for name in names):
             return names
-        lines = {code: checked.lines(code) for code in languages}
-        wanted = quotas(lines, config.sample, config.temperature)
-        samples = {code: checked.sample(code, wanted[code], config.seed) for code in languages}
-        temporary = self.out / ".tokenizer.tmp"
+        folder, temporary = self.out / "tokenizer", self.out / _FRESH
+        samples = checked.drawn(languages, config)
         shutil.rmtree(temporary, ignore_errors=True)
-        tokenizer.train(samples, config, languages, temporary)
-        shutil.rmtree(self.out / "tokenizer", ignore_errors=True)
-        temporary.rename(self.out / "tokenizer")
-        fsync_folder(self.out)
+        made = tokenizer.train(samples, config, languages, temporary, extra)
+        if _identity(folder) != made.sha256:
+            if folder.exists():
+                folder.rename(self.out / _OLD)
+            temporary.rename(folder)
+            fsync_folder(self.out)
+        for left in (temporary, self.out / _OLD):
+            shutil.rmtree(left, ignore_errors=True)
         for name in names:
             ledger.add(name, key)
         return names
 
-    def _train_identifier(self, checked: _Checked, ledger: Ledger) -> str:
+    def _train_identifier(self, checked: Checked, ledger: Ledger) -> str:
         """Train the language identifier from some lines of every language."""
-        name, languages = "tokenizer/identify.safetensors", self.selection.languages
+        name, languages = f"tokenizer/{IDENTIFIER}", self.selection.languages
         key = _digest("identify", identify.FORMAT, languages, checked.hashes("train"))
         if not ledger.has(name, key):
             samples = {
@@ -210,29 +235,53 @@ class _Job:
         return name
 
     def _encode(
-        self, checked: _Checked, sha256: str, ledger: Ledger
-    ) -> dict[tuple[str, str], Path]:
-        """Write the columns that are not there yet; returns all, by corpus and language."""
+        self, checked: Checked, sha256: str, ledger: Ledger
+    ) -> tuple[dict[tuple[str, str], Path], list[str]]:
+        """Write the columns that are not there yet.
+
+        Returns:
+            All columns by corpus and language, and the names of all files.
+        """
         columns: dict[tuple[str, str], Path] = {}
         tasks: list[EncodeTask] = []
         keys: dict[Path, str] = {}
         for item, facts in checked.found:
             train = item.corpus.split == "train"
-            bounds = clean.limits(self.config.filters, self.config.blocks, train)
+            tags = len(item.corpus.tags(next(iter(item.corpus.synthetic), "")))
+            bounds = clean.limits(self.config.filters, self.config.blocks, train, tags)
             paths = [self.out / "store" / column_name(item.corpus.key, c) for c in item.languages]
             columns |= {
                 (item.corpus.key, c): path for c, path in zip(item.languages, paths, strict=True)
             }
-            about = (FORMAT, sha256, facts.sha256, bounds, train, item.source.header)
+            further = self._further(train, ledger)
+            about = (FORMAT, sha256, facts.sha256, bounds, train, given.reading(item), *further.key)
             made = [_digest("column", *about, field) for field in item.source.fields]
-            keys |= dict(zip(paths, made, strict=True))
-            if not all(ledger.has(f"store/{p.name}", k) for p, k in zip(paths, made, strict=True)):
-                tokens = self.out / "tokenizer"
-                tasks.append(EncodeTask(item.source, tuple(paths), tokens, bounds, not train))
+            task = EncodeTask(
+                source=item.source,
+                columns=tuple(paths),
+                languages=item.languages,
+                tokenizer=self.out / "tokenizer",
+                sha256=sha256,
+                limits=bounds,
+                filters=further.filters,
+                features=further.features,
+                keep_text=not train,
+            )
+            keys |= dict(zip(task.files, made * (len(task.files) // len(made)), strict=True))
+            if not all(ledger.has(f"store/{p.name}", keys[p]) for p in task.files):
+                tasks.append(task)
         for task, _ in spread(encode, tasks, self.workers, "encoding"):
-            for path in task.columns:
+            for path in task.files:
                 ledger.add(f"store/{path.name}", keys[path])
-        return columns
+        return columns, [f"store/{path.name}" for path in keys]
+
+    def _further(self, train: bool, ledger: Ledger) -> _Further:
+        """What is looked at in lines beyond their length."""
+        lengths = (MaxChars, MaxTokens)
+        filters = tuple(one for one in self.chain.lines if not isinstance(one, lengths))
+        name = f"tokenizer/{IDENTIFIER}"
+        identifier = ledger.files([name])[name][1] if filters else ""
+        return _Further(filters if train else (), wanted(self.chain, train), identifier)
 
     def _count(
         self, columns: Mapping[tuple[str, str], Path], counts: report.Counts, ledger: Ledger
@@ -240,22 +289,26 @@ class _Job:
         """The row pass over all corpora, counted; returns the files it wrote."""
         by_split = {split: self._open(split, columns) for split in _SPLITS}
         test_sets = [*by_split["dev"], *by_split["test"]]
-        filters = self.config.filters
-        known = tally.known_keys(test_sets) if filters.overlap else {}
+        looked_for = tally.known(self.chain, test_sets)
         written: list[str] = []
         for split, corpora in by_split.items():
             for corpus in corpora:
-                tally.keep_rows(corpus, known if split == "train" else {})
+                tally.keep_rows(corpus, looked_for if split == "train" else [])
                 counts.open(corpus)
-                tally.write_keep(self.out / "store" / keep_name(corpus.key), corpus)
+                path = self.out / "store" / keep_name(corpus.key)
+                _place(path, partial(tally.write_keep, corpus=corpus))
                 written.append(f"store/{keep_name(corpus.key)}")
             tables = {corpus.key: tally.PairTable() for corpus in corpora}
-            judged = tally.count_pairs(corpora, filters if split == "train" else None)
-            for corpus, count, shift in judged:
-                tables[corpus.key].add(count, shift)
+            chain = self.chain if split == "train" else _NO_FILTERS
+            for number, count, shift in judge_pairs(corpora, chain, self.workers):
+                corpus = corpora[number]
+                tables[corpus.key].add(count.pair, count.kept, shift)
                 counts.add(corpus, count)
+            for corpus in corpora:
+                for pair, kept in tally.count_alone(corpus):
+                    tables[corpus.key].add(pair, kept, rows.shifts(np.empty(0, np.int64)))
             for key, table in tables.items():
-                table.write(self.out / "store" / pairs_name(key))
+                _place(self.out / "store" / pairs_name(key), table.write)
                 written.append(f"store/{pairs_name(key)}")
         for name in written:
             ledger.add(name, "")
@@ -269,12 +322,18 @@ class _Job:
                 corpus.key,
                 {code: Column(path) for (key, code), path in columns.items() if key == corpus.key},
                 self.selection.pairs(corpus),
+                self.selection.alone(corpus),
+                features={
+                    code: Features(features_path(path))
+                    for (key, code), path in columns.items()
+                    if key == corpus.key and wanted(self.chain, split == "train")
+                },
             )
             for corpus in self.corpora
             if corpus.split == split
         ]
 
-    def _write(self, checked: _Checked, sha256: str, files: Mapping[str, tuple[int, str]]) -> None:
+    def _write(self, checked: Checked, sha256: str, files: Mapping[str, tuple[int, str]]) -> None:
         """store.json, the last file: with it the store is whole."""
         config, selection = self.config, self.selection
         decisive = (config.filters, config.blocks.max_length, config.directions)
@@ -286,7 +345,7 @@ class _Job:
             "languages": selection.languages,
             "trained": [str(d) for d in selection.trained],
             "held_out": [str(d) for d in selection.held_out],
-            "corpora": [{"key": c.key, "name": c.name, "split": c.split} for c in self.corpora],
+            "corpora": [_about(corpus) for corpus in self.corpora],
             "licences": _licences(self.corpora, selection.languages),
             "files": files,
         }
@@ -299,6 +358,12 @@ class _Job:
         for path in [*self.out.glob("store/*"), *self.out.glob("**/.*.tmp")]:
             if str(path.relative_to(self.out)) not in kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _about(corpus: Corpus) -> dict[str, Any]:
+    """What the store must know of a corpus."""
+    names = ("key", "name", "split", "domain", "synthetic")
+    return {name: getattr(corpus, name) for name in names}
 
 
 def _licences(corpora: Sequence[Corpus], languages: Sequence[str]) -> dict[str, str]:

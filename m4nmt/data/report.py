@@ -1,4 +1,7 @@
-"""What preparation did with the text: report.json, and a summary for people."""
+"""What preparation did with the text: report.json as plain data, and a summary for people.
+
+Not its job: the page (report_page.py).
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,45 +9,49 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m4nmt.core.progress import console
-from m4nmt.data import clean, tally
-from m4nmt.data.column import read_meta
+from m4nmt.data import tally
+from m4nmt.data.column import Column
 from m4nmt.data.inputs import Facts, Input
+from m4nmt.data.judging import PairCount
 from m4nmt.data.tokenizer import Tokenizer
 
 _SAMPLES = 5
+_BLOCK = 1 << 20
+LENGTHS = (0, 5, 10, 20, 30, 40, 60, 80, 100, 130, 160, 200, 250, 320, 400, 600, 1000, 2000)
 
 
 class Counts:
     """Collects the counts of the row pass.
 
     Attributes:
-        overlap: by corpus and language, good lines that were dropped for overlap with test sets.
+        rows: by corpus, row filter and language, good lines that it dropped.
         pairs: of every corpus and pair.
-        samples: by corpus and filter, a few dropped pairs.
+        samples: by corpus and filter, a few dropped rows or pairs.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self.overlap: dict[str, dict[str, int]] = {}
-        self.pairs: list[tally.PairCount] = []
+        self.rows: dict[str, dict[str, dict[str, int]]] = {}
+        self.pairs: list[PairCount] = []
         self.samples: dict[str, dict[str, list[str]]] = {}
 
     def open(self, corpus: tally.CorpusColumns) -> None:
         """A corpus whose good rows are known."""
-        self.overlap[corpus.key] = corpus.overlap
-        if corpus.leaked:
-            texts = [f"{n} {row + 1}: {self._text(corpus, n, row)}" for n, row in corpus.leaked]
-            self.samples[corpus.key] = {clean.LINE_FILTERS[clean.OVERLAP]: texts}
+        self.rows[corpus.key] = corpus.dropped
+        for name, leaked in corpus.leaked.items():
+            if leaked:
+                texts = [f"{n} {row + 1}: {self._text(corpus, n, row)}" for n, row in leaked]
+                self.samples.setdefault(corpus.key, {})[name] = texts
 
-    def add(self, corpus: tally.CorpusColumns, count: tally.PairCount) -> None:
-        """One more pair; keeps the text of its first dropped rows while there are few."""
+    def add(self, corpus: tally.CorpusColumns, count: PairCount) -> None:
+        """One more pair; keeps the text of a few dropped rows while there are few."""
         self.pairs.append(count)
-        for name, rank in count.first.items():
+        for name, found in count.samples.items():
             samples = self.samples.setdefault(corpus.key, {}).setdefault(name, [])
-            if len(samples) < _SAMPLES:
-                row = tally.row_at(corpus, count.pair, rank)
+            for row in found[: _SAMPLES - len(samples)]:
                 sides = (self._text(corpus, language, row) for language in count.pair)
                 samples.append(f"{'-'.join(count.pair)} {row + 1}: {' ||| '.join(sides)}")
 
@@ -71,36 +78,63 @@ def make(
             for item, facts in found
         ],
         "columns": [
-            _column(corpus, language, path, counts.overlap[corpus].get(language, 0))
+            _column(corpus, language, path, counts.rows.get(corpus, {}))
             for (corpus, language), path in sorted(columns.items())
         ],
-        "pairs": [
-            {
-                "corpus": count.corpus,
-                "pair": "-".join(count.pair),
-                "in": count.present,
-                "kept": count.kept,
-                "dropped": count.dropped,
-            }
-            for count in counts.pairs
-        ],
+        "pairs": [_pair(count) for count in counts.pairs],
         "samples": counts.samples,
+        "length_bins": LENGTHS,
     }
 
 
-def _column(corpus: str, language: str, path: Path, overlap: int) -> dict[str, Any]:
-    meta = read_meta(path)
-    dropped = dict(meta["dropped"])
-    if overlap:
-        dropped["overlap"] = overlap
+def _pair(count: PairCount) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "corpus": count.corpus,
+        "pair": "-".join(count.pair),
+        "in": count.present,
+        "kept": count.kept,
+        "dropped": count.dropped,
+    }
+    if count.facts:
+        found["learned"] = {
+            name: {key: round(value, 4) for key, value in facts.items()}
+            for name, facts in count.facts.items()
+        }
+    if count.regions:
+        # Rows as people count them, from 1.
+        found["regions"] = [
+            {"first": one.first + 1, "last": one.last + 1, "chance": round(one.chance, 3)}
+            for one in count.regions
+        ]
+        found["curve"] = count.curve
+    return found
+
+
+def _column(
+    corpus: str, language: str, path: Path, rows: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
+    column = Column(path)
+    dropped = dict(column.meta["dropped"])
+    dropped |= {name: found[language] for name, found in rows.items() if found.get(language)}
     return {
         "corpus": corpus,
         "language": language,
-        "in": meta["rows"],
-        "kept": meta["rows"] - sum(dropped.values()),
+        "in": column.meta["rows"],
+        "kept": column.meta["rows"] - sum(dropped.values()),
         "dropped": dropped,
-        "samples": meta["samples"],
+        "samples": column.meta["samples"],
+        "lengths": _lengths(column.chars),
+        "scripts": column.meta.get("scripts", {}),
     }
+
+
+def _lengths(chars: NDArray[np.int32]) -> list[int]:
+    """Lines of up to LENGTHS[i] characters, and of more than the one before."""
+    found = np.zeros(len(LENGTHS) + 1, np.int64)
+    for start in range(0, len(chars), _BLOCK):
+        bins = np.searchsorted(LENGTHS, chars[start : start + _BLOCK])
+        found += np.bincount(bins, minlength=len(found))
+    return found.tolist()
 
 
 def show(made: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m4nmt.core.files import sha256_file
-from m4nmt.data import clean
+from m4nmt.data import clean, origin
 from m4nmt.data.column import Column, read_arrow
 from m4nmt.data.column import StoreError as StoreError
 from m4nmt.data.directions import Pair
@@ -53,6 +53,8 @@ class _Corpus:
         self.key: str = about["key"]
         self.name: str = about["name"]
         self.split: Split = about["split"]
+        self._domain: str = about.get("domain", "")
+        self._synthetic: tuple[str, ...] = tuple(about.get("synthetic", ()))
         self._folder = folder
         self._columns: dict[str, Column] = {}
         table, _ = read_arrow(folder / pairs_name(self.key))
@@ -85,6 +87,17 @@ class _Corpus:
     def has(self, pair: Pair) -> bool:
         """Whether the pair may be drawn from this corpus."""
         return pair in self._pair_number
+
+    def gives(self, direction: Direction) -> bool:
+        """Whether it has examples of this direction, with just these tags. Test sets have no tags,
+        and lines without a partner carry none."""
+        if not self.has(_pair(direction)):
+            return False
+        if self.split != "train" or direction.task != "translate":
+            return not direction.tags
+        synthetic = self._synthetic
+        tags = origin.tags(self._domain, synthetic, direction.src)
+        return direction.tgt not in synthetic and direction.tags == tags
 
     def rows(self, pair: Pair, directory: Directory) -> PairRows:
         """The rows of a pair."""
@@ -196,7 +209,7 @@ class Store:
             StoreError: not prepared, not whole, or of a newer version; names the file.
         """
         out = Path(out)
-        about = _read(out)
+        about = read_about(out)
         total = 0
         for name, (size, _) in about["files"].items():
             path = out / name
@@ -211,6 +224,11 @@ class Store:
     def __reduce__(self) -> tuple[Any, ...]:
         return (Store, (self.out, self._about))
 
+    @property
+    def files(self) -> dict[str, tuple[int, str]]:
+        """File, relative to `out` -> bytes, sha256."""
+        return {name: (size, digest) for name, (size, digest) in self._about["files"].items()}
+
     def verify(self) -> None:
         """Read every file and compare its hash.
 
@@ -224,16 +242,20 @@ class Store:
         """The tokenizer that made the pieces."""
         return Tokenizer.load(self.out / "tokenizer")
 
+    @property
+    def translated(self) -> tuple[Direction, ...]:
+        """Trained directions that translate, without tags, sorted."""
+        return tuple(sorted({d.plain for d in self.directions if d.task == "translate"}))
+
     def corpora(self, split: Split) -> tuple[str, ...]:
         """Names of the corpora (test sets) of a split, in the order of the manifest."""
         return tuple(corpus.name for corpus in self._corpora if corpus.split == split)
 
     def _having(self, direction: Direction, split: Split, corpus: str | None) -> list[_Corpus]:
-        pair = _pair(direction)
         return [
             c
             for c in self._corpora
-            if c.split == split and c.has(pair) and corpus in (None, c.name)
+            if c.split == split and corpus in (None, c.name) and c.gives(direction)
         ]
 
     def size(self, direction: Direction, split: Split = "train", corpus: str | None = None) -> int:
@@ -254,10 +276,11 @@ class Store:
         )
 
     def split_directions(self, split: Split, corpus: str | None = None) -> tuple[Direction, ...]:
-        """Trained (and, but for "train", held-out) directions that a split has, sorted."""
+        """Directions that a split has, sorted: of "train" all that are trained; of the others those
+        that translate, trained or held out, without tags."""
         if split == "train":
             return self.directions
-        wanted = sorted({*self.directions, *self.held_out})
+        wanted = sorted({*self.translated, *self.held_out})
         return tuple(d for d in wanted if self.size(d, split, corpus) > 0)
 
     def text(
@@ -284,7 +307,12 @@ def _mend(out: Path) -> str:
     return f"run prepare again: it makes what is missing (or delete {out} first)"
 
 
-def _read(out: Path) -> dict[str, Any]:
+def read_about(out: Path) -> dict[str, Any]:
+    """What store.json says.
+
+    Raises:
+        StoreError: not prepared, damaged, or of another version.
+    """
     path = out / "store" / STORE_FILE
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

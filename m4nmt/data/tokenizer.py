@@ -1,10 +1,12 @@
 """Text to piece ids and back: SentencePiece, with language and task tags that text cannot inject.
 
-Ids: pad 0, unknown 1, begin 2, end 3, then one tag `<2xxx_Xxxx>` per language and one per task,
-then bytes and pieces. Tags are *control* symbols: SentencePiece never produces them from text;
-only `Tokenizer.source` places them. Text is normalised by `normalise` here and nowhere else, so
-training and serving see the same rule (the model's own rule is the identity).
-Not its job: choosing the sample of lines (prepare passes it) or masking (objectives).
+Ids: pad 0, unknown 1, begin 2, end 3, then one tag `<2xxx_Xxxx>` per language, `<denoise>`, what
+the data need beyond that (`extra`: the mask and further tasks, `<+bt>` and `<+law>` for origin and
+domain of text), then the user's symbols, bytes and pieces. A tokenizer that was extended keeps all
+its ids; tags that came later stand at the end. Tags are *control* symbols: SentencePiece never
+produces them from text; only `Tokenizer.source` places them. Text is normalised by `normalise` here
+and nowhere else, so training and serving see the same rule (the model's own rule is the identity).
+Not its job: choosing the sample of lines (prepare passes it) or masking (tasks/).
 """
 
 import hashlib
@@ -26,6 +28,7 @@ from m4nmt.data.types import Direction
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 TASKS = ("denoise",)
+MASK = "<mask>"
 MODEL, CARD = "tokenizer.model", "tokenizer.json"
 _LONGEST_LINE = 16384
 
@@ -44,28 +47,57 @@ def task_tag(task: str) -> str:
     return f"<{task}>"
 
 
+def origin_tag(tag: str) -> str:
+    """The tag of what is known of a text."""
+    return f"<+{tag}>"
+
+
+def extra_tags(directions: Iterable[Direction]) -> tuple[str, ...]:
+    """The control symbols that these directions need beyond those that every tokenizer has."""
+    found: set[str] = set()
+    for direction in directions:
+        found.update(map(origin_tag, direction.tags))
+        if direction.task != "translate":
+            found.update((MASK, task_tag(direction.task)))
+    return tuple(sorted(found - set(map(task_tag, TASKS))))
+
+
 class Tokenizer:
     """A trained tokenizer, read from its folder.
 
     Attributes:
         folder: where `tokenizer.model` and `tokenizer.json` lie.
         languages: sorted codes that have a tag.
+        extra: control symbols besides, see `extra_tags`.
+        late: tags that stand at the end, in the order they came.
         size: number of ids.
         sha256: of the model, the tags and the normalisation rule.
+        text_sha256: of what decides the pieces of a text: the same before and after `late` came.
     """
 
     pad, unk, bos, eos = PAD, UNK, BOS, EOS
 
-    def __init__(self, model: bytes, languages: Sequence[str], folder: Path) -> None:
-        self.folder = folder
-        self.languages = tuple(languages)
-        self.sha256 = _identity(model, self.languages)
+    def __init__(
+        self,
+        model: bytes,
+        languages: Sequence[str],
+        folder: Path,
+        extra: Sequence[str] = (),
+        late: Sequence[str] = (),
+    ) -> None:
+        self.folder, self.model = folder, model
+        self.languages, self.extra, self.late = tuple(languages), tuple(extra), tuple(late)
+        controls = _controls(languages, extra)
+        first = [name for name in controls if name not in late]
+        self.sha256 = _identity(model, controls, late)
+        self.text_sha256 = _identity(model[: len(model) - len(pieces.controls(late))], first)
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.size = int(self._processor.get_piece_size())
-        names = _controls(self.languages)
-        self._tags = {name: index for index, name in enumerate(names) if index >= len(SPECIALS)}
-        for index, name in enumerate(names):
-            if self.size <= index or self._processor.id_to_piece(index) != name:
+        ids = {name: self.size - len(late) + place for place, name in enumerate(late)}
+        self._ids = {name: place for place, name in enumerate(first)} | ids
+        self._tags = {name: i for name, i in self._ids.items() if name not in SPECIALS}
+        for name, index in self._ids.items():
+            if not 0 <= index < self.size or self._processor.id_to_piece(index) != name:
                 raise TokenizerError(f"{folder}: id {index} is not {name}; train it again")
 
     @classmethod
@@ -80,6 +112,8 @@ class Tokenizer:
             model = (folder / MODEL).read_bytes()
             facts = parse_json(card.read_text(encoding="utf-8"), str(card))
             written, languages, rule = facts["sha256"], facts["languages"], facts["normalisation"]
+            late = facts.get("late", [])
+            extra = facts.get("extra", [])
         except OSError as error:
             raise TokenizerError(f"no tokenizer in {folder}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -88,12 +122,12 @@ class Tokenizer:
             raise TokenizerError(
                 f"{card}: normalisation rule {rule!r}, this version of m4nmt has {VERSION!r}"
             )
-        if _identity(model, languages) != written:
+        if _identity(model, _controls(languages, extra), late) != written:
             raise TokenizerError(
                 f"{folder / MODEL} does not match the sha256 in {card}: one of them was changed "
                 "or damaged; copy both again from where they were trained"
             )
-        return cls(model, languages, folder)
+        return cls(model, languages, folder, extra, late)
 
     def normalise(self, text: str) -> str:
         """What `encode` sees of a text.
@@ -122,8 +156,8 @@ class Tokenizer:
         Raises:
             TokenizerError: an id outside the vocabulary.
         """
-        first = len(SPECIALS) + len(self._tags)
-        kept = [[int(i) for i in row if i >= first or i == UNK] for row in ids]
+        silent = {*self._ids.values()} - {UNK}
+        kept = [[i for i in map(int, row) if i not in silent] for row in ids]
         try:
             texts: list[str] = self._processor.decode(kept)
         except IndexError as error:
@@ -148,11 +182,35 @@ class Tokenizer:
             raise TokenizerError(unknown_name(language, self.languages, "language"))
         return self._tags[language_tag(language)]
 
+    @property
+    def mask(self) -> int:
+        """Id that stands for what was taken out of a line.
+
+        Raises:
+            TokenizerError: the tokenizer was made without denoising.
+        """
+        return self._known(MASK)
+
+    @property
+    def tags(self) -> tuple[int, ...]:
+        """Ids of all tags and of the mask: what a translation never holds."""
+        return tuple(self._tags.values())
+
     def prefix(self, direction: Direction) -> list[int]:
-        """The tags that open a source row: target language, then the task if not translation."""
-        if direction.task == "translate":
-            return [self.tag(direction.tgt)]
-        return [self.tag(direction.tgt), self._tags[task_tag(direction.task)]]
+        """The tags that open a source row: target language, the task if it is not translation, then
+        what is known of the text.
+
+        Raises:
+            TokenizerError: the tokenizer was made without one of these.
+        """
+        tags = [] if direction.task == "translate" else [task_tag(direction.task)]
+        tags += map(origin_tag, direction.tags)
+        return [self.tag(direction.tgt), *map(self._known, tags)]
+
+    def _known(self, tag: str) -> int:
+        if tag not in self._tags:
+            raise TokenizerError(f"{self.folder}: the tokenizer was made without {tag}")
+        return self._tags[tag]
 
     def source(self, ids: Sequence[int], direction: Direction) -> list[int]:
         """A whole source row: tags, text, end."""
@@ -164,6 +222,7 @@ def train(
     config: TokenizerConfig,
     languages: Sequence[str],
     out: Path,
+    extra: Sequence[str] = (),
 ) -> Tokenizer:
     """Train on the given lines, or import `config.path`, and write the folder `out`.
 
@@ -175,37 +234,58 @@ def train(
         TokenizerError: no text, a vocabulary too small for the characters, or a bad import.
     """
     names = sorted(set(languages))
-    if config.path:
-        model = _imported(Path(config.path), names)
-    else:
+    controls = _controls(names, extra)
+    if not config.path:
         lines = chain.from_iterable(lines_by_language[key] for key in sorted(lines_by_language))
-        model = _trained(lines, config, names)
-    tokenizer = Tokenizer(model, names, out)
+        return _write(Tokenizer(_trained(lines, config, controls), names, out, extra), config.model)
+    path = Path(config.path)
+    if path.is_dir():
+        return _write(extended(Tokenizer.load(path), names, out, extra), "extended")
+    return _write(Tokenizer(_imported(path, controls, config), names, out, extra), "imported")
+
+
+def extended(
+    known: Tokenizer, languages: Sequence[str], folder: Path, extra: Sequence[str] = ()
+) -> Tokenizer:
+    """The same tokenizer with all these tags: those it lacks get the ids after its last one."""
+    languages = sorted({*known.languages, *languages})
+    extra = sorted({*known.extra, *extra})
+    new = [name for name in _controls(languages, extra) if name not in known._ids]
+    model = known.model + pieces.controls(new)
+    return Tokenizer(model, languages, folder, extra, (*known.late, *new))
+
+
+def _write(tokenizer: Tokenizer, origin: str) -> Tokenizer:
+    """Make its folder: the model, and a card that says what it is."""
     facts = {
-        "languages": names,
+        "languages": tokenizer.languages,
+        "extra": tokenizer.extra,
+        "late": tokenizer.late,
         "tags": tokenizer._tags,
         "normalisation": VERSION,
-        "model": "imported" if config.path else config.model,
+        "model": origin,
         "size": tokenizer.size,
         "sha256": tokenizer.sha256,
     }
-    write_atomic(out / MODEL, model)
-    write_atomic(out / CARD, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(tokenizer.folder / MODEL, tokenizer.model)
+    write_atomic(tokenizer.folder / CARD, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return tokenizer
 
 
-def _controls(languages: Iterable[str]) -> list[str]:
+def _controls(languages: Iterable[str], extra: Iterable[str]) -> list[str]:
     """Specials and tags in the order of their ids."""
-    return [*SPECIALS, *map(language_tag, languages), *map(task_tag, TASKS)]
+    return [*SPECIALS, *map(language_tag, languages), *map(task_tag, TASKS), *extra]
 
 
-def _identity(model: bytes, languages: Sequence[str]) -> str:
+def _identity(model: bytes, controls: Sequence[str], late: Sequence[str] = ()) -> str:
     digest = hashlib.sha256(model)
-    digest.update(canonical_json({"controls": _controls(languages), "rule": VERSION}).encode())
+    about = {"controls": controls, "rule": VERSION} | ({"late": late} if late else {})
+    digest.update(canonical_json(about).encode())
     return digest.hexdigest()
 
 
-def _trained(lines: Iterable[str], config: TokenizerConfig, languages: list[str]) -> bytes:
+def _trained(lines: Iterable[str], config: TokenizerConfig, controls: list[str]) -> bytes:
+    _check_symbols(config.symbols)
     normalised = (normalise(line) for line in lines)
     output = io.BytesIO()
     try:
@@ -221,7 +301,8 @@ def _trained(lines: Iterable[str], config: TokenizerConfig, languages: list[str]
             normalization_rule_name="identity",
             max_sentence_length=_LONGEST_LINE,
             num_threads=config.threads,
-            control_symbols=_controls(languages)[len(SPECIALS) :],
+            control_symbols=controls[len(SPECIALS) :],
+            user_defined_symbols=list(config.symbols),
             pad_id=PAD,
             unk_id=UNK,
             bos_id=BOS,
@@ -238,10 +319,25 @@ def _trained(lines: Iterable[str], config: TokenizerConfig, languages: list[str]
     return output.getvalue()
 
 
-def _imported(path: Path, languages: list[str]) -> bytes:
+def _imported(path: Path, controls: list[str], config: TokenizerConfig) -> bytes:
+    _check_symbols(config.symbols)
     try:
-        return pieces.relabel(path.read_bytes(), UNK, _controls(languages))
+        return pieces.relabel(path.read_bytes(), UNK, controls, config.symbols)
     except (OSError, pieces.PieceFormatError) as error:
         raise TokenizerError(
             f"tokenizer.path: {path} is no SentencePiece model: {error}"
         ) from error
+
+
+def _check_symbols(symbols: Sequence[str]) -> None:
+    """A symbol is found in normalised text, where no tag may be found."""
+    for symbol in symbols:
+        if not symbol or normalise(symbol) != symbol or any(c.isspace() for c in symbol):
+            raise TokenizerError(
+                f"tokenizer.symbols: {symbol!r} cannot stand in normalised text as one piece; "
+                "leave out spaces and what normalisation changes"
+            )
+        if symbol in (*SPECIALS, MASK, *map(task_tag, TASKS)) or symbol[:2] in ("<2", "<+"):
+            raise TokenizerError(f"tokenizer.symbols: {symbol!r} would be a tag that text may hold")
+    if len(set(symbols)) != len(symbols):
+        raise TokenizerError("tokenizer.symbols: one of them is named twice")

@@ -4,36 +4,51 @@ Shape letters: B rows, S source length, T target length.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 Split = Literal["train", "dev", "test"]
-Task = Literal["translate", "denoise"]
+Task = Literal["translate", "denoise", "mass"]
 
 
 @dataclass(frozen=True, order=True)
 class Direction:
-    """From one language to another, for one task. Languages are FLORES-style codes."""
+    """From one language to another, for one task. Languages are FLORES-style codes.
+
+    Attributes:
+        tags: what is known of the text, such as "bt" for a source that a machine translated, or a
+            domain. The model is told by a tag each; sampling keeps them apart.
+    """
 
     src: str
     tgt: str
     task: Task = "translate"
+    tags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         suffix = "" if self.task == "translate" else f":{self.task}"
-        return f"{self.src}-{self.tgt}{suffix}"
+        return f"{self.src}-{self.tgt}{suffix}{''.join(f'+{tag}' for tag in self.tags)}"
+
+    @property
+    def plain(self) -> "Direction":
+        """Without what is known of the text."""
+        return Direction(self.src, self.tgt, self.task)
 
     @classmethod
     def parse(cls, text: str) -> "Direction":
-        """Read "eng_Latn-swh_Latn" or "eng_Latn-eng_Latn:denoise"."""
-        pair, _, task = text.partition(":")
+        """Read "eng_Latn-swh_Latn", "eng_Latn-eng_Latn:denoise" or "swh_Latn-eng_Latn+bt"."""
+        name, *tags = text.split("+")
+        pair, colon, named = name.partition(":")
         src, sign, tgt = pair.partition("-")
-        if not sign or not src or not tgt or task not in ("", "translate", "denoise"):
+        task: Task | None = "translate"
+        if colon:
+            task = next((known for known in get_args(Task) if known == named), None)
+        if not sign or not src or not tgt or task is None or not all(tags):
             raise ValueError(f"a direction is written eng_Latn-swh_Latn, got {text!r}")
-        return cls(src, tgt, "denoise" if task == "denoise" else "translate")
+        return cls(src, tgt, task, tuple(tags))
 
 
 class Shape(NamedTuple):

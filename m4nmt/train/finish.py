@@ -70,7 +70,7 @@ class Writer:
             config=self.config,
             config_sha256=config_hash(self.config),
             tokenizer_sha256=store.tokenizer.sha256,
-            directions=tuple(str(d) for d in store.directions),
+            directions=tuple(str(d) for d in store.translated),
             languages=store.tokenizer.languages,
             code=code_name(),
             data={

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from m4nmt.core.config import ConfigError, config_hash, parse_json, to_dict
-from m4nmt.data.settings import Temperature, Weights
+from m4nmt.data.settings import ByLoss, Temperature, Weights
 from m4nmt.data.store import Store
 from m4nmt.optim.settings import Constant, InverseSqrt
 from m4nmt.train.settings import RunConfig
@@ -44,6 +44,8 @@ HARMLESS = (
     "train.validate_rows",
     "train.workers",
 )
+# Not where the mixture follows the validation loss.
+_DECISIVE = ("train.validate_every", "train.validate_rows")
 _OVERRIDE = "--accept-changes goes on all the same, and the journal says so"
 _ABSENT = "(not there)"
 
@@ -157,6 +159,8 @@ def _harmless(path: str, config: RunConfig) -> bool:
         return isinstance(config.schedule, Constant | InverseSqrt) and isinstance(
             config.data.mixture, Temperature | Weights
         )
+    if path in _DECISIVE and isinstance(config.data.mixture, ByLoss):
+        return False
     return any(
         path.startswith(known) if known.endswith(".") else f"{path}.".startswith(f"{known}.")
         for known in HARMLESS

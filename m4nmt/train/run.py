@@ -226,6 +226,8 @@ def _session(
     rate = schedule.build(config.schedule, config.optim.lr, model.dim, settings.steps)
     trainer = Trainer(engine, optimizer, rate, clip.build(settings.clip), Guard(settings.guard))
     band_of = bands({d: store.size(d) for d in store.directions})
+    # what is validated has no tags, and may be trained with tags alone
+    band_of = {d.plain: band for d, band in reversed(band_of.items())} | band_of
     loader = Loader(
         store,
         config.data,

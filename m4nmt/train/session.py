@@ -16,11 +16,11 @@ from m4nmt.core import ranks
 from m4nmt.core.progress import Ticker, console, progress
 from m4nmt.core.ranks import LostRankError, RankError
 from m4nmt.data.loader import Loader, fixed_batches
-from m4nmt.data.settings import DataConfig
+from m4nmt.data.settings import ByLoss, DataConfig
 from m4nmt.data.store import Store
 from m4nmt.data.types import Batch, Direction
 from m4nmt.parallel.world import World
-from m4nmt.train import rewind
+from m4nmt.train import rewind, steer
 from m4nmt.train.clock import Clock
 from m4nmt.train.guard import Trouble
 from m4nmt.train.identity import Identity
@@ -112,7 +112,8 @@ class Session:
         """Take batches from where the run stands, without those that are left out by now."""
         self.history = history
         state = self.state
-        self._batches = stream(self.data.loader, history.skips, state.step, state.position)
+        loader = steer.followed(self.data.loader, self.journal)
+        self._batches = stream(loader, history.skips, state.step, state.position)
 
     def run(self, wish: Wish) -> Status:
         """Train until the last step, early stopping, a wish to stop, or a guard that gives up (then
@@ -352,6 +353,10 @@ class Session:
         console.print(f"step {state.step}: validation loss {found['loss']:.3f}{mark}; {shown}")
         if best:
             self._snapshot(for_average=False)
+        if isinstance(self.data.config.mixture, ByLoss) and state.step < self.config.steps:
+            block = state.position.block + bool(state.position.index)
+            steer.decide(self.journal, self.data.loader, state.step, block, found["direction_loss"])
+            self._follow(self.history)
 
     def validation(self) -> dict[str, Any] | None:
         """Losses of the present weights on the dev split; None where there is none."""

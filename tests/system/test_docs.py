@@ -23,6 +23,7 @@ PAGES = [
     "docs/cluster.md",
     "docs/plan.md",
     "docs/documents.md",
+    "docs/decoding.md",
 ]
 
 

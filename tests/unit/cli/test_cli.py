@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from m4nmt.cli import decoding, doctor, translate
+from m4nmt.cli import decoding, doctor
+from m4nmt.cli.lines import read_lines
 from m4nmt.cli.main import VERBS, build_parser, main
-from m4nmt.cli.translate import read_lines
 from m4nmt.core.stages import SearchConfig
-from m4nmt.translate.types import Translation
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -93,37 +92,3 @@ def test_the_parser_has_no_verb_without_a_file() -> None:
     folder = Path(__file__).parents[3] / "m4nmt" / "cli"
     assert all((folder / f"{verb.replace('-', '_')}.py").is_file() for verb in VERBS)
     assert build_parser().prog == "m4nmt"
-
-
-class Echo:
-    """A translator that says every line in one or two ways."""
-
-    search = SearchConfig(beam=2)
-
-    def translate(
-        self, texts: list[str], src: str, tgt: str, search: SearchConfig, token_scores: bool
-    ) -> list[list[Translation]]:
-        ways = [[Translation(t, -1.0), Translation(t.upper(), -2.0)] for t in texts]
-        return [way[: search.n_best] if way[0].text.isalpha() else way[:1] for way in ways]
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ([], ["a", "1", "b"]),
-        (["--scores"], ["-1.0000\ta", "-1.0000\t1", "-1.0000\tb"]),
-        (["--n-best", "2"], ["1\ta", "1\tA", "2\t1", "3\tb", "3\tB"]),
-        (["--n-best", "2", "--scores"], ["1\t-1.0000\ta", "1\t-2.0000\tA", "2\t-1.0000\t1"]),
-    ],
-)
-def test_alternatives_are_told_apart_by_the_number_of_their_line(
-    options: list[str],
-    expected: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(translate, "load_translator", lambda _: Echo())
-    monkeypatch.setattr(translate, "_CHUNK", 2)
-    monkeypatch.setattr("sys.stdin", argparse.Namespace(buffer=io.BytesIO(b"a\n1\nb\n")))
-    assert main(["translate", "x", "--from", "en", "--to", "de", *options]) == 0
-    assert capsys.readouterr().out.splitlines()[: len(expected)] == expected

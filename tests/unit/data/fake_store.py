@@ -14,13 +14,14 @@ from m4nmt.data.settings import BlockConfig, DataConfig
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction, Ragged, Split
 
-TAG, TASK = 50, 9
+TAG, TASK, MASK = 50, 9, 10
 
 
 class Tags:
     """As much of a tokenizer as a loader needs."""
 
     pad, unk, bos, eos = 0, 1, 2, 3
+    mask = MASK
 
     def prefix(self, direction: Direction) -> list[int]:
         task = [] if direction.task == "translate" else [TASK]
@@ -54,9 +55,12 @@ class FakeExamples:
 
 
 class FakeStore:
-    def __init__(self, sizes: Sequence[int], longest: int = 20, task: str = "translate") -> None:
+    """Directions of one task, or of these tasks in turn."""
+
+    def __init__(self, sizes: Sequence[int], longest: int = 20, *tasks: str) -> None:
+        kinds = cast(Any, tasks or ("translate",))
         self.directions = tuple(
-            Direction(f"s{i:05d}_Latn", f"t{i:05d}_Latn", cast(Any, task))
+            Direction(f"s{i:05d}_Latn", f"t{i:05d}_Latn", kinds[i % len(kinds)])
             for i in range(len(sizes))
         )
         self.tokenizer = cast(Tokenizer, Tags())
@@ -73,7 +77,7 @@ class FakeStore:
         return self.directions
 
 
-def data_config(mixture: Any = None, **blocks: int) -> DataConfig:
+def data_config(mixture: Any = None, tasks: Any = (), **blocks: int) -> DataConfig:
     settings = {"tokens": 512, "examples": 600, "max_length": 32} | blocks
-    config = DataConfig(manifest="none", blocks=BlockConfig(**settings))
+    config = DataConfig(manifest="none", blocks=BlockConfig(**settings), tasks=tasks)
     return config if mixture is None else DataConfig(**{**vars(config), "mixture": mixture})

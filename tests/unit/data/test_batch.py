@@ -5,14 +5,15 @@ from fake_store import TAG, TASK, FakeStore, data_config
 
 from m4nmt.data.batch import assemble, fetch
 from m4nmt.data.plan import Plan, Reader, runs
+from m4nmt.data.settings import Infill
 from m4nmt.data.types import Batch
 
 STORE = FakeStore([50, 1000, 100_000, 7])
-NOISY = FakeStore([50, 1000], task="denoise")
+NOISY = FakeStore([50, 1000], 20, "denoise")
 
 
 def planned(store: FakeStore) -> tuple[Plan, list[Batch]]:
-    plan = Plan(store, data_config())
+    plan = Plan(store, data_config(tasks=(Infill(),)))
     made = plan.block(2)
     chunk = fetch(plan.reader, made, 0, len(made.shapes))
     return plan, [assemble(chunk, plan.reader, index) for index in range(len(made.shapes))]
@@ -32,7 +33,7 @@ def test_rows_by_hand(store: FakeStore, tags: list[int]) -> None:
         ]
         for row in range(real):
             direction, example = int(made.direction_N[start + row]), made.example_N[start + row]
-            one, other = store.examples(store.directions[direction]).tokens(np.array([example]))
+            one, other = plan.reader.examples(direction).tokens(np.array([example]))
             src, tgt = one.values.tolist(), other.values.tolist()
             for tensor, ids in (
                 (batch.src_BS, [*tags, *src, 3]),

@@ -1,10 +1,8 @@
-"""The filters, one by one."""
+"""The longest lines, and lines that are none; other filters: test_filters_*.py, test_chain.py."""
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from m4nmt.data import clean, leakage
+from m4nmt.data import clean
 from m4nmt.data.settings import BlockConfig, FilterConfig
 
 
@@ -40,34 +38,3 @@ def test_pieces() -> None:
         clean.MAX_TOKENS,
     ]
     assert clean.judge_pieces(10**6, clean.Limits(0, 0)) == clean.GOOD
-
-
-def judge(
-    one: list[str], other: list[str], filters: FilterConfig, typical: float = 1.0
-) -> list[str]:
-    def side(texts: list[str]) -> tuple[leakage.Keys, NDArray[np.int32]]:
-        keys = np.array([leakage.key(t) for t in texts], np.uint64)
-        return keys, np.array([len(t) for t in texts], np.int32)
-
-    (keys1, chars1), (keys2, chars2) = side(one), side(other)
-    found = clean.judge_pairs((keys1, keys2), (chars1, chars2), typical, filters)
-    return [clean.PAIR_FILTERS[reason] for reason in found]
-
-
-def test_identical_pairs() -> None:
-    one, other = ["Hello  World", "a", "b"], ["hello world", "a", "c"]
-    assert judge(one, other, FilterConfig()) == ["identical", "identical", ""]
-    assert judge(one, other, FilterConfig(identical=False)) == ["", "", ""]
-
-
-def test_ratio_is_relative_to_the_typical_one() -> None:
-    filters = FilterConfig(max_ratio=3.0)
-    # (50 + 10) / (10 + 10) is 3 exactly, the last one that stays.
-    assert judge(["x" * 50, "x" * 51], ["y" * 10] * 2, filters) == ["", "max_ratio"]
-    assert judge(["x" * 51], ["y" * 10], FilterConfig(max_ratio=0)) == [""]
-    # Languages that differ threefold in length, and a pair that does not.
-    assert judge(["x" * 150, "x" * 50], ["y" * 50, "y" * 150], filters, 3.0) == ["", "max_ratio"]
-    assert judge(["y" * 50, "y" * 150], ["x" * 150, "x" * 50], filters, 1 / 3) == [
-        "",
-        "max_ratio",
-    ]

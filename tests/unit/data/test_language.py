@@ -1,6 +1,5 @@
 """Codes and names of languages."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.data import language, manifest
+from m4nmt.data.families import FAMILIES
 
 KNOWN = {
     "en": "eng_Latn",
@@ -51,11 +51,8 @@ KNOWN = {
 
 
 def shipped_codes() -> list[str]:
-    codes = set()
-    for name in manifest.names():
-        data = tomllib.loads(manifest.find(name).read_text())
-        codes |= {code for corpus in data["corpus"] for code in corpus["languages"]}
-    return sorted(codes)
+    found = [manifest.parse(manifest.find(name)) for name in manifest.names()]
+    return sorted({code for read in found for c in read.corpora for code in c.languages})
 
 
 @pytest.mark.parametrize(("code", "expected"), KNOWN.items())
@@ -136,7 +133,31 @@ def test_names() -> None:
     assert language.display_name("kas_Arab") == "Kashmiri"
     assert language.native_name("deu_Latn") == "Deutsch"
     assert language.native_name("pbt_Arab") == "پښتو"
-    assert language.display_name("abc_Latn") == "abc_Latn"  # CLDR has no name for it
+    assert language.display_name("abc_Latn") == "Ambala Ayta"  # CLDR has no name for it
+    assert language.display_name("zzj_Latn") == "zzj_Latn"  # nor have we
+
+
+def test_the_table_of_languages() -> None:
+    assert language.describe("ur") == language.Described(
+        code="urd_Arab",
+        bcp47="ur",
+        name="Urdu",
+        native="اردو",
+        script="Arabic",
+        direction="rtl",
+        family="Indo-European/Indo-Aryan",
+    )
+    assert language.family("tur_Latn") == "Turkic"
+    assert language.family("zzj_Latn") == ""
+    untold = [code for code in shipped_codes() if not language.family(code)]
+    assert untold == ["nce_Latn", "ulk_Latn"]
+    assert all(not language.describe(c).name.endswith(c[3:]) for c in shipped_codes())
+
+
+def test_no_language_has_two_families() -> None:
+    codes = [code for row in FAMILIES.values() for code in row.split()]
+    assert len(codes) == len(set(codes))
+    assert all(language.normalise(code).startswith(code) for code in codes)
 
 
 def test_direction_of_script() -> None:

@@ -1,6 +1,5 @@
 """Manifests: what they say, where their files are, and what is refused."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ from m4nmt.core.config import ConfigError
 from m4nmt.core.files import sha256_file
 from m4nmt.data.formats import FormatError
 from m4nmt.data.inputs import inputs, look
-from m4nmt.data.manifest import find, load, names
+from m4nmt.data.manifest import find, load, names, on_disk, parse
+from m4nmt.data.read.types import Tsv
 
 TABLE = """
 [[corpus]]
@@ -30,16 +30,88 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+OURS = ("bible100", "multi30k", "seed", "tico19")
+OTHERS = {
+    "ccmatrix": 65,
+    "ebible": 96,
+    "flores200": 204,
+    "multi30k-original": 4,
+    "news-commentary": 11,
+    "ntrex128": 122,
+    "opus100": 99,
+    "ted2020": 56,
+    "tico19-original": 35,
+    "wmt": 9,
+}
+
+
 def test_shipped_manifests() -> None:
-    assert {"bible100", "multi30k", "seed", "tico19"} <= set(names())
+    assert set(names()) == {*OURS, *OTHERS}
     for name in names():
-        data = tomllib.loads(find(name).read_text())
-        assert data["name"] == name
-        assert data["license"]
-        assert data["url"].startswith("https://")
-        for corpus in data["corpus"]:
-            files = {corpus["path"].format(lang=code) for code in corpus["languages"]}
-            assert files == set(corpus["sha256"])
+        found = parse(find(name))
+        assert found.name == name
+        assert found.license
+        assert found.url.startswith("https://")
+    for name in OURS:
+        for corpus in parse(find(name)).corpora:
+            assert set(corpus.files.values()) == set(corpus.sha256)
+
+
+@pytest.mark.parametrize(("name", "languages"), OTHERS.items())
+def test_every_file_of_a_manifest_that_can_be_fetched_is_fetched(name: str, languages: int) -> None:
+    found = parse(find(name))
+    assert len({code for corpus in found.corpora for code in corpus.languages}) == languages
+    wanted = {file for corpus in found.corpora for file in on_disk(corpus)}
+    assert {item.file for item in found.fetches} == wanted
+    assert len(found.fetches) == len(wanted)
+    assert all(item.url.startswith("https://") or item.dataset["hub"] for item in found.fetches)
+
+
+def test_test_sets_are_no_training_text() -> None:
+    for name in ("flores200", "ntrex128", "tico19", "tico19-original"):
+        assert not parse(find(name)).of("train")
+
+
+def test_one_table_for_each(tmp_path: Path) -> None:
+    text = """
+    [[corpus]]
+    name = "c-{x}"
+    split = "train"
+    format = "moses"
+    path = "{x}.{lang}"
+    languages = {en = "en", "{x}" = "{x}"}
+    each = [{x = "de"}, {x = "fr"}]
+    [[fetch]]
+    file = "{x}.{x}"
+    url = "https://example.org/{x}"
+    each = [{x = "de"}]
+    """
+    found = parse(write(tmp_path, text))
+    assert [corpus.key for corpus in found.corpora] == ["c-de.train", "c-fr.train"]
+    assert dict(found.corpora[1].files) == {"eng_Latn": "fr.en", "fra_Latn": "fr.fr"}
+    assert [(item.file, item.url) for item in found.fetches] == [
+        ("de.de", "https://example.org/de")
+    ]
+    with pytest.raises(ConfigError, match="each is a list of tables"):
+        parse(write(tmp_path, text.replace('{x = "de"}]', '"de"]')))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('file = "../x"\nurl = "https://e.org/x"', "path below the folder"),
+        ('file = "/x"\nurl = "https://e.org/x"', "path below the folder"),
+        ('file = "x"\nurl = "http://e.org/x"', "begin with https"),
+        ('file = "x"\nurl = "file:///x"', "begin with https"),
+        ('file = "x"\nurl = "http://localhost.e.org/x"', "begin with https"),
+        ('file = "x"', "either url or dataset"),
+        ('file = "x"\ndataset = {config = "a"}', "dataset is a table"),
+    ],
+)
+def test_wrong_fetches(tmp_path: Path, line: str, message: str) -> None:
+    path = write(tmp_path, TABLE + f"[[fetch]]\n{line}\n")
+    with pytest.raises(ConfigError, match=message):
+        parse(path)
 
 
 @pytest.mark.parametrize("name", ["bible100", "multi30k", "seed", "tico19"])
@@ -60,7 +132,8 @@ def test_a_table(tmp_path: Path) -> None:
     (corpus,) = load(str(write(tmp_path, TABLE))).corpora
     assert corpus.languages == ("eng_Latn", "swh_Latn")
     assert dict(corpus.fields) == {"eng_Latn": 0, "swh_Latn": 2}
-    assert (corpus.width, corpus.header, corpus.key) == (3, True, "t.train")
+    assert corpus.kind == Tsv(width=3, header=True)
+    assert corpus.key == "t.train"
 
 
 def test_file_names_may_use_other_codes(tmp_path: Path) -> None:

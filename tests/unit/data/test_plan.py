@@ -6,9 +6,10 @@ from fake_store import FakeStore, data_config
 
 from m4nmt.core.config import ConfigError
 from m4nmt.data.plan import BlockPlan, Plan, block_examples
-from m4nmt.data.settings import BlockConfig, Phase, Phases, Temperature, UniMax, Weights
+from m4nmt.data.settings import BlockConfig, Mass, Phase, Phases, Temperature, UniMax, Weights
 
-STORE = FakeStore([50, 1000, 100_000, 7])
+SIZES = [50, 1000, 100_000, 7]
+STORE = FakeStore(SIZES)
 
 
 def same(one: BlockPlan, other: BlockPlan) -> bool:
@@ -88,11 +89,15 @@ def test_batches_are_shuffled() -> None:
 
 
 def test_denoising_rows_carry_a_second_tag() -> None:
-    noisy = FakeStore([50, 1000, 100_000, 7], task="denoise")
-    for store, tags in ((STORE, 1), (noisy, 2)):
-        made = Plan(store, data_config()).block(0)
+    noisy = FakeStore(SIZES, 20, "mass")
+    for store, config, tags in (
+        (STORE, data_config(), 1),
+        (noisy, data_config(tasks=(Mass(),)), 2),
+    ):
+        made = Plan(store, config).block(0)
+        side = int(store is noisy)  # a stretch of the target is masked, piece by piece
         text = sum(
-            int(store.examples(store.directions[d]).lengths(np.array([e]))[0][0])
+            int(store.examples(store.directions[d]).lengths(np.array([e % SIZES[d]]))[side][0])
             for d, e in zip(made.direction_N, made.example_N, strict=True)
         )
         assert made.src_tokens.sum() == text + 600 * (tags + 1)

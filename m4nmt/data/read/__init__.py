@@ -1,0 +1,1 @@
+"""Readers of corpora: from a file, packed or in an archive, to rows of aligned texts, streaming."""

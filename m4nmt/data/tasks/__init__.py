@@ -1,0 +1,1 @@
+"""Tasks beside translation: noise on lines without a partner."""
