@@ -1,6 +1,7 @@
 """House rules: sizes of files, functions and constructors. The waivers may only shrink."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,12 @@ SOURCES = sorted(
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(REPO)))
 def test_file_is_small_and_made_of_small_parts(path: Path) -> None:
     assert broken_rules(path.read_text(encoding="utf-8"), str(path.relative_to(REPO))) == []
+
+
+def test_every_file_of_tests_has_a_name_of_its_own() -> None:
+    """pytest imports them all side by side."""
+    names = Counter(path.name for path in SOURCES if path.is_relative_to(REPO / "tests"))
+    assert [n for n, count in names.items() if count > 1 and n != "conftest.py"] == []
 
 
 def test_waivers_are_still_needed() -> None:
