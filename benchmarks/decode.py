@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--source", type=int, default=25)
-    parser.add_argument("--settings", nargs="+", default=["64:5", "64:1", "1:4"])
+    parser.add_argument("--settings", nargs="+", default=["64:5", "64:1", "1:5", "1:1"])
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     values = weights(CONFIG)

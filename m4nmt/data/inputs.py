@@ -113,8 +113,8 @@ def check_rows(found: Sequence[tuple[Input, Facts]]) -> None:
 
 
 def name(item: Input) -> str:
-    """What `facts` and the store call this input."""
-    return f"{item.source.path}#{item.source.fields}{reading(item)}"
+    """What `facts` and the store call this input; two corpora may read the same file."""
+    return f"{item.corpus.key}:{item.source.path}#{item.source.fields}{reading(item)}"
 
 
 def reading(item: Input) -> str:

@@ -239,3 +239,18 @@ def test_the_identifier_is_there(tmp_path: Path) -> None:
     assert identifier.languages == CODES
     for code in CODES:
         assert identifier.identify(lines(code, [7000]))[0][0] == code
+
+
+def test_two_corpora_may_read_one_file(tmp_path: Path) -> None:
+    path = small(tmp_path, rows=40)
+    first = path.read_text()
+    again = first[first.index("[[corpus]]") :].replace('name = "c"', 'name = "again"')
+    path.write_text(first + "\n" + again)
+    made = config(path)
+    prepare(made, tmp_path / "out")
+    rows = {
+        item["corpus"]: (item["in"], item["kept"])
+        for item in report(tmp_path / "out")["pairs"]
+        if item["pair"] == "deu_Latn-eng_Latn" and item["corpus"].endswith("train")
+    }
+    assert rows == {"c.train": (40, 40), "again.train": (40, 0)}, "the second ones are duplicates"
