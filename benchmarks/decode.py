@@ -21,7 +21,7 @@ from pathlib import Path
 
 import ctranslate2
 import torch
-from generate_hf import generate, m2m100
+from generate_hf import exported, generate
 from machine import processor
 
 from m4nmt.core.stages import SearchConfig
@@ -93,8 +93,8 @@ def bare(values: dict[str, torch.Tensor], kind: str, threads: int, folder: Path)
 
 
 def hugging_face(values: dict[str, torch.Tensor]) -> System:
-    """transformers' generate over M2M100, in fp32."""
-    model = m2m100(CONFIG, values, BOS, EOS)
+    """transformers' generate over what our export writes, in fp32."""
+    model = exported(CONFIG, values)
 
     def run(rows: list[list[int]], beam: int, steps: int) -> Tokens:
         return generate(model, rows, beam, steps, SYMBOLS.forbidden)

@@ -142,11 +142,6 @@ def read_arrow(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
         raise StoreError(f"{path}: cannot be read: {error}; run prepare again") from error
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """Metadata of a file written by `write_arrow`."""
-    return read_arrow(path)[1]
-
-
 class Column:
     """A column file, mapped. Arrays are views of the file.
 

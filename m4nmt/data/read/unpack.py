@@ -45,8 +45,10 @@ _BROKEN: tuple[type[Exception], ...] = (
     zlib.error,
     pa.ArrowException,
     ValueError,
+    RuntimeError,  # an encrypted zip member, or one packed in a way that is not known here
+    zipfile.BadZipFile,
+    TarError,
 )
-_BROKEN += (zipfile.BadZipFile, TarError, NotImplementedError, RuntimeError)
 
 
 def chunks(source: Source) -> Iterator[bytes]:
