@@ -1,9 +1,12 @@
 """Random numbers as functions of names: (run seed, what for, which step) -> stream."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def seed_for(*parts: int | str) -> int:
@@ -12,8 +15,10 @@ def seed_for(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def torch_generator(*parts: int | str) -> torch.Generator:
+def torch_generator(*parts: int | str) -> "torch.Generator":
     """A CPU generator for these parts."""
+    import torch  # here, since what prepares text draws by numpy alone
+
     return torch.Generator().manual_seed(seed_for(*parts))
 
 

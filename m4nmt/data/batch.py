@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from m4nmt.data.plan import BlockPlan, Reader, runs
-from m4nmt.data.types import Batch, Ragged, Shape
+from m4nmt.data.plan import BlockPlan, Reader
+from m4nmt.data.types import Batch, Shape, Slices
 
 Ints = NDArray[np.int64]
 
@@ -90,26 +90,17 @@ def fetch(
 
 
 def _read(reader: Reader, direction_R: Ints, example_R: Ints) -> tuple[Side, Side]:
-    """Ids of rows, read direction by direction; padding rows come out empty."""
-    order = np.argsort(direction_R, kind="stable")
-    order = order[direction_R[order] >= 0]
-    src: list[Ragged] = []
-    tgt: list[Ragged] = []
-    for direction, start, end in runs(direction_R[order]):
-        one, other = reader.examples(direction).tokens(example_R[order[start:end]])
-        src.append(one)
-        tgt.append(other)
-    return _side(src, order, len(direction_R)), _side(tgt, order, len(direction_R))
+    """Ids of rows; padding rows come out empty."""
+    real = np.flatnonzero(direction_R >= 0)
+    src, tgt = reader.tokens(direction_R[real], example_R[real])
+    return _side(src, real, len(direction_R)), _side(tgt, real, len(direction_R))
 
 
-def _side(parts: list[Ragged], order: Ints, rows: int) -> Side:
+def _side(found: Slices, real: Ints, rows: int) -> Side:
     starts_R, lengths_R = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    if parts:
-        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-        lengths_R[order] = lengths
-        starts_R[order] = np.cumsum(lengths) - lengths
+    starts_R[real], lengths_R[real] = found.starts_N, found.lengths_N
     # one id more, so that a row at the very end may be read one place too far
-    values = np.concatenate([*(part.values for part in parts), np.zeros(1, np.int32)])
+    values = np.append(found.values, found.values.dtype.type(0))
     return Side(*map(torch.from_numpy, (values, starts_R, lengths_R)))
 
 

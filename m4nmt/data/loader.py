@@ -7,10 +7,13 @@ Not its job: what is in a block (plan.py), how a batch is padded (batch.py).
 """
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,7 @@ from m4nmt.data.plan import Plan, Reader, Source, block_examples, lay
 from m4nmt.data.settings import DataConfig
 from m4nmt.data.types import Batch, Split
 
-_CHUNK_EXAMPLES = 32768
+_CHUNK_EXAMPLES = 65536
 _WORKER_TIMEOUT = 600.0
 _AHEAD = 2
 
@@ -106,7 +109,9 @@ class Loader:
         first = self._item(state)
         skip = state.index
         items = self._chunks.items(*first)
-        made = self._by_workers(items) if self._workers else _by_thread(self._chunks, items)
+        made = (
+            self._by_workers(first[0], items) if self._workers else _by_thread(self._chunks, items)
+        )
         for (block, _), chunk in made:
             for index in range(max(0, skip - chunk.first), len(chunk.shapes)):
                 batch = assemble(chunk, self.plan.reader, index)
@@ -128,7 +133,8 @@ class Loader:
         ends = (self._chunks.bounds(total, chunk)[1] for chunk in count())
         return state.block, next(chunk for chunk, end in enumerate(ends) if state.index < end)
 
-    def _by_workers(self, items: Iterator[Item]) -> Iterator[tuple[Item, Chunk]]:
+    def _by_workers(self, block: int, items: Iterator[Item]) -> Iterator[tuple[Item, Chunk]]:
+        self.plan.block(block)  # forked workers inherit what is opened and counted for it
         loader: DataLoader[tuple[Item, Chunk]] = DataLoader(
             self._chunks,
             sampler=_Items(items),
@@ -140,13 +146,14 @@ class Loader:
             timeout=_WORKER_TIMEOUT,
             generator=torch.Generator(),  # its own: the global one belongs to training
         )
+        running = iter(loader)
+        _explain_the_dead()
         try:
-            yield from loader
+            yield from running
+        except LoaderError:
+            raise
         except RuntimeError as error:
-            raise LoaderError(
-                f"a data worker failed: {error}. If it was killed, memory may have run out: give "
-                "fewer workers. The run resumes from its last checkpoint"
-            ) from error
+            raise _failed(error) from error
 
 
 class _Chunks(Dataset[tuple[Item, Chunk]]):
@@ -189,6 +196,36 @@ def _stand_apart(worker: int) -> None:
 
 def _as_it_is(chunk: Any) -> Any:
     return chunk
+
+
+def _failed(error: RuntimeError) -> LoaderError:
+    return LoaderError(
+        f"a data worker failed: {str(error).rstrip('. ')}. If it was killed, memory may have run "
+        "out: give fewer workers. The run resumes from its last checkpoint"
+    )
+
+
+class _Explained:
+    """A signal handler whose RuntimeError is a LoaderError."""
+
+    def __init__(self, inner: Callable[[int, FrameType | None], Any]) -> None:
+        self._inner = inner
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._inner(number, frame)
+        except RuntimeError as error:
+            raise _failed(error) from error
+
+
+def _explain_the_dead() -> None:
+    """When a child process ends, torch raises if it was a worker that failed, wherever the main
+    thread then is: mostly in a training step, not here. What that means is said there too."""
+    inner = signal.getsignal(signal.SIGCHLD)
+    if threading.current_thread() is not threading.main_thread():
+        return  # torch has set no handler, and we cannot
+    if callable(inner) and not isinstance(inner, _Explained):
+        signal.signal(signal.SIGCHLD, _Explained(inner))
 
 
 def _by_thread(

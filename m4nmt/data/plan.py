@@ -6,8 +6,9 @@ Not its job: reading ids (batch.py), iterating (loader.py).
 Shape letters: D directions, N examples of a block, K tags of a row.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,11 @@ from m4nmt.data.blocks import PhasedQuotas, Quotas
 from m4nmt.data.directions import task_of
 from m4nmt.data.packing import pack
 from m4nmt.data.phases import Decision, Stage, by_block, stages
+from m4nmt.data.ragged import groups, joined, sliced
 from m4nmt.data.settings import BlockConfig, ByLoss, DataConfig, Noise, Temperature
 from m4nmt.data.tasks.noisy import Noisy
 from m4nmt.data.tokenizer import Tokenizer
-from m4nmt.data.types import Direction, Examples, Shape, Split
+from m4nmt.data.types import Direction, Examples, ManyExamples, Shape, Slices, Split
 
 Ints = NDArray[np.int64]
 _BATCHES_PER_BLOCK = 256
@@ -42,6 +44,8 @@ class Source(Protocol):
     def size(self, direction: Direction, split: Split = "train") -> int: ...
 
     def examples(self, direction: Direction, split: Split = "train") -> Examples: ...
+
+    def many(self, directions: Sequence[Direction], split: Split = "train") -> ManyExamples: ...
 
     def split_directions(self, split: Split) -> Sequence[Direction]: ...
 
@@ -94,6 +98,11 @@ class Reader:
         self.eos, self.bos, self.pad = tokenizer.eos, tokenizer.bos, tokenizer.pad
         self._open: dict[int, Examples] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was opened: files are mapped anew where it is unpacked."""
+        kept = {name: value for name, value in vars(self).items() if name != "_many"}
+        return kept | {"_open": {}}
+
     def examples(self, direction: int) -> Examples:
         """The examples of a direction."""
         if direction not in self._open:
@@ -113,20 +122,35 @@ class Reader:
         noise = self._noises[direction.task]
         return Noisy(found, noise, seed, self._source.tokenizer.mask)
 
+    @cached_property
+    def _many(self) -> ManyExamples:
+        return self._source.many(self.directions, self._split)
+
     def lengths(self, direction_N: Ints, example_N: Ints) -> tuple[Ints, Ints]:
-        """(source, target) tokens with specials; `direction_N` must be sorted."""
+        """(source, target) tokens with specials [N]."""
         src_N, tgt_N = np.empty_like(direction_N), np.empty_like(direction_N)
-        for direction, start, end in runs(direction_N):
-            src, tgt = self.examples(direction).lengths(example_N[start:end])
-            src_N[start:end], tgt_N[start:end] = src, tgt
+        plain = np.flatnonzero(~self.noisy_D[direction_N])
+        src_N[plain], tgt_N[plain] = self._many.lengths(direction_N[plain], example_N[plain])
+        for examples, here in self._noisy(direction_N):
+            src_N[here], tgt_N[here] = examples.lengths(example_N[here])
         return src_N + self.tag_count_D[direction_N] + 1, tgt_N + 1
 
+    def tokens(self, direction_N: Ints, example_N: Ints) -> tuple[Slices, Slices]:
+        """(source, target) ids, without specials."""
+        plain = np.flatnonzero(~self.noisy_D[direction_N])
+        where, found = [plain], [self._many.tokens(direction_N[plain], example_N[plain])]
+        for examples, here in self._noisy(direction_N):
+            where.append(here)
+            src, tgt = examples.tokens(example_N[here])
+            found.append((sliced(src), sliced(tgt)))
+        src_N, tgt_N = (joined(sides, where) for sides in zip(*found, strict=True))
+        return src_N, tgt_N
 
-def runs(sorted_N: Ints) -> list[tuple[int, int, int]]:
-    """(value, start, end) of each run of equal values."""
-    starts = np.flatnonzero(np.diff(sorted_N, prepend=-2))
-    edges = [*starts.tolist(), len(sorted_N)]
-    return list(zip(sorted_N[starts].tolist(), edges, edges[1:], strict=False))
+    def _noisy(self, direction_N: Ints) -> Iterator[tuple[Examples, Ints]]:
+        """Examples of each denoising direction there is, and the places where they are wanted."""
+        rows_N = np.flatnonzero(self.noisy_D[direction_N])
+        for direction, here in groups(direction_N[rows_N]):
+            yield self.examples(direction), rows_N[here]
 
 
 def lay(reader: Reader, direction_N: Ints, example_N: Ints, config: BlockConfig) -> BlockPlan:

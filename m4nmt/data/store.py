@@ -16,160 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m4nmt.core.files import sha256_file
-from m4nmt.data import clean, origin
-from m4nmt.data.column import Column, read_arrow
+from m4nmt.data import clean
 from m4nmt.data.column import StoreError as StoreError
 from m4nmt.data.directions import Pair
-from m4nmt.data.rows import Directory, PairRows, Words
+from m4nmt.data.rows import PairRows, group_words
+from m4nmt.data.stored import DirectionExamples, PairExamples, StoredCorpus, pair_of
+from m4nmt.data.stored import column_name as column_name
+from m4nmt.data.stored import keep_name as keep_name
+from m4nmt.data.stored import pairs_name as pairs_name
 from m4nmt.data.tokenizer import Tokenizer
-from m4nmt.data.types import Direction, Examples, Ragged, Split
+from m4nmt.data.types import Direction, Examples, Split
 
 FORMAT = 1
 STORE_FILE = "store.json"
 _HASH_ALL = 1 << 30  # bytes of a store up to which all of it is hashed when it is opened
 _HASH_ALWAYS = 1 << 24  # and of a file that is always
 Numbers = NDArray[np.int64]
-
-
-def column_name(corpus: str, language: str) -> str:
-    """File of a column in the store's folder."""
-    return f"{corpus}.{language}.arrow"
-
-
-def keep_name(corpus: str) -> str:
-    """File of a corpus's bitmaps."""
-    return f"{corpus}.keep.arrow"
-
-
-def pairs_name(corpus: str) -> str:
-    """File of a corpus's pairs."""
-    return f"{corpus}.pairs.arrow"
-
-
-class _Corpus:
-    """One corpus of the store, opened piece by piece as it is needed."""
-
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
-        self.key: str = about["key"]
-        self.name: str = about["name"]
-        self.split: Split = about["split"]
-        self._domain: str = about.get("domain", "")
-        self._synthetic: tuple[str, ...] = tuple(about.get("synthetic", ()))
-        self._folder = folder
-        self._columns: dict[str, Column] = {}
-        table, _ = read_arrow(folder / pairs_name(self.key))
-        ones, others = (table.column(side).to_pylist() for side in ("one", "other"))
-        self._pair_number = {p: i for i, p in enumerate(zip(ones, others, strict=True))}
-        self.kept: NDArray[np.int64] = table.column("kept").to_numpy()
-        shift = table.column("shift")
-        self._shift_values = shift.values.to_numpy()
-        self._shift_offsets = shift.offsets.to_numpy()
-
-    @cached_property
-    def _words(self) -> dict[str, Words]:
-        table, _ = read_arrow(self._folder / keep_name(self.key))
-        words = table.column("words")
-        values, offsets = words.values.to_numpy(), words.offsets.to_numpy()
-        names = table.column("language").to_pylist()
-        return {name: values[offsets[i] : offsets[i + 1]] for i, name in enumerate(names)}
-
-    def size(self, pair: Pair) -> int:
-        """Examples of a pair; 0 where the corpus does not have it."""
-        number = self._pair_number.get(pair)
-        return 0 if number is None else int(self.kept[number])
-
-    def column(self, language: str) -> Column:
-        """The column of a language."""
-        if language not in self._columns:
-            self._columns[language] = Column(self._folder / column_name(self.key, language))
-        return self._columns[language]
-
-    def has(self, pair: Pair) -> bool:
-        """Whether the pair may be drawn from this corpus."""
-        return pair in self._pair_number
-
-    def gives(self, direction: Direction) -> bool:
-        """Whether it has examples of this direction, with just these tags. Test sets have no tags,
-        and lines without a partner carry none."""
-        if not self.has(_pair(direction)):
-            return False
-        if self.split != "train" or direction.task != "translate":
-            return not direction.tags
-        synthetic = self._synthetic
-        tags = origin.tags(self._domain, synthetic, direction.src)
-        return direction.tgt not in synthetic and direction.tags == tags
-
-    def rows(self, pair: Pair, directory: Directory) -> PairRows:
-        """The rows of a pair."""
-        number = self._pair_number[pair]
-        shift = self._shift_values[self._shift_offsets[number] : self._shift_offsets[number + 1]]
-        one, other = (self._words[name] for name in pair)
-        return PairRows(one, other, shift, self.size(pair), (self.key, *pair), directory)
-
-
-class PairExamples:
-    """The examples of one direction, from several corpora one after another."""
-
-    def __init__(self, parts: Sequence[tuple[PairRows, Column, Column]]) -> None:
-        self._rows = [rows for rows, _, _ in parts]
-        self._sides = [[src for _, src, _ in parts], [tgt for _, _, tgt in parts]]
-        self._starts = np.cumsum([0, *(len(rows) for rows in self._rows)])
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def _find(
-        self, numbers: NDArray[np.int64]
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """For each part: positions in `numbers` that fall into it, and their rows."""
-        numbers = np.asarray(numbers, np.int64)
-        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
-            raise IndexError(f"examples are numbered from 0 to {len(self) - 1}")
-        part = np.searchsorted(self._starts, numbers, side="right") - 1
-        found = []
-        for index, rows in enumerate(self._rows):
-            here = np.flatnonzero(part == index)
-            found.append((here, rows.select(numbers[here] - self._starts[index])))
-        return found
-
-    def lengths(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """(source, target) pieces of these examples."""
-        found = self._find(rows)
-        one, other = (self._lengths(side, found, len(rows)) for side in self._sides)
-        return one, other
-
-    def tokens(self, rows: NDArray[np.int64]) -> tuple[Ragged, Ragged]:
-        """(source, target) ids of these examples."""
-        found = self._find(rows)
-        one, other = (self._tokens(side, found, len(rows)) for side in self._sides)
-        return one, other
-
-    @staticmethod
-    def _lengths(columns: Sequence[Column], found: Any, total: int) -> NDArray[np.int32]:
-        lengths = np.zeros(total, np.int32)
-        for column, (here, rows) in zip(columns, found, strict=True):
-            lengths[here] = column.offsets[rows + 1] - column.offsets[rows]
-        return lengths
-
-    def _tokens(self, columns: Sequence[Column], found: Any, total: int) -> Ragged:
-        lengths = self._lengths(columns, found, total)
-        offsets = np.zeros(total + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        values = np.empty(offsets[-1], np.int32)
-        for column, (here, rows) in zip(columns, found, strict=True):
-            sizes = lengths[here]
-            values[_spans(offsets[here], sizes)] = column.values[
-                _spans(column.offsets[rows], sizes)
-            ]
-        return Ragged(values, offsets)
-
-
-def _spans(starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Indices of all elements of these spans, one span after another."""
-    ends = np.cumsum(lengths, dtype=np.int64)
-    total = int(ends[-1]) if len(ends) else 0
-    places: NDArray[np.int64] = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
-    return places
 
 
 class Store:
@@ -193,8 +55,12 @@ class Store:
         self.languages: tuple[str, ...] = tuple(about["languages"])
         self.licences: dict[str, str] = dict(about["licences"])
         self.held_out = tuple(Direction.parse(text) for text in about["held_out"])
-        self._corpora = [_Corpus(out / "store", item) for item in about["corpora"]]
-        self._directory = Directory()
+        self._corpora = [StoredCorpus(out / "store", item) for item in about["corpora"]]
+        self._rows: dict[StoredCorpus, PairRows] = {}
+        self._with_pair: dict[Pair, list[StoredCorpus]] = {}
+        for corpus in self._corpora:
+            for pair in corpus.pair_number:
+                self._with_pair.setdefault(pair, []).append(corpus)
         trained = (Direction.parse(text) for text in about["trained"])
         self.directions = tuple(d for d in trained if self.size(d) > 0)
 
@@ -251,29 +117,39 @@ class Store:
         """Names of the corpora (test sets) of a split, in the order of the manifest."""
         return tuple(corpus.name for corpus in self._corpora if corpus.split == split)
 
-    def _having(self, direction: Direction, split: Split, corpus: str | None) -> list[_Corpus]:
+    def _having(self, direction: Direction, split: Split, corpus: str | None) -> list[StoredCorpus]:
         return [
             c
-            for c in self._corpora
+            for c in self._with_pair.get(pair_of(direction), ())
             if c.split == split and corpus in (None, c.name) and c.gives(direction)
         ]
 
     def size(self, direction: Direction, split: Split = "train", corpus: str | None = None) -> int:
         """Examples of a direction, without opening anything."""
-        pair = _pair(direction)
-        return sum(c.size(pair) for c in self._having(direction, split, corpus))
+        return sum(c.size(direction) for c in self._having(direction, split, corpus))
 
     def examples(
         self, direction: Direction, split: Split = "train", corpus: str | None = None
     ) -> Examples:
         """The examples of a direction; none where the split does not have it."""
-        pair = _pair(direction)
-        return PairExamples(
-            [
-                (c.rows(pair, self._directory), c.column(direction.src), c.column(direction.tgt))
-                for c in self._having(direction, split, corpus)
-            ]
-        )
+        return DirectionExamples(self.many([direction], split, corpus))
+
+    def many(
+        self, directions: Sequence[Direction], split: Split = "train", corpus: str | None = None
+    ) -> PairExamples:
+        """The examples of directions, to be read together; none where the split has none."""
+        givers = [self._having(direction, split, corpus) for direction in directions]
+        needed = dict.fromkeys(c for given in givers for c in given)
+        return PairExamples(directions, givers, {c: self._rows_of(c) for c in needed})
+
+    @cached_property
+    def _group(self) -> int:
+        return group_words(sum(corpus.words for corpus in self._corpora))
+
+    def _rows_of(self, corpus: StoredCorpus) -> PairRows:
+        if corpus not in self._rows:  # two threads may both make them, and count alike
+            self._rows[corpus] = corpus.rows(self._group)
+        return self._rows[corpus]
 
     def split_directions(self, split: Split, corpus: str | None = None) -> tuple[Direction, ...]:
         """Directions that a split has, sorted: of "train" all that are trained; of the others those
@@ -297,10 +173,6 @@ class Store:
             src += sides[0].text(rows)
             tgt += sides[1].text(rows)
         return src, tgt
-
-
-def _pair(direction: Direction) -> Pair:
-    return min(direction.src, direction.tgt), max(direction.src, direction.tgt)
 
 
 def _mend(out: Path) -> str:

@@ -4,11 +4,13 @@ Shape letters: B rows, S source length, T target length.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch takes more than a second to import; preparing text has no need of it
+    from torch import Tensor
 
 Split = Literal["train", "dev", "test"]
 Task = Literal["translate", "denoise", "mass"]
@@ -72,10 +74,10 @@ class Batch:
         tokens: real target tokens of the *global* batch, whichever rows are held here.
     """
 
-    src_BS: Tensor
-    tgt_BT: Tensor
-    out_BT: Tensor
-    direction_B: Tensor
+    src_BS: "Tensor"
+    tgt_BT: "Tensor"
+    out_BT: "Tensor"
+    direction_B: "Tensor"
     shape: Shape
     tokens: int
 
@@ -87,6 +89,15 @@ class Ragged(NamedTuple):
     offsets: NDArray[np.int64]
 
 
+class Slices(NamedTuple):
+    """Several id sequences in one array, in any order: sequence i is values[starts_N[i] :
+    starts_N[i] + lengths_N[i]]."""
+
+    values: NDArray[Any]
+    starts_N: NDArray[np.int64]
+    lengths_N: NDArray[np.int32]
+
+
 class Examples(Protocol):
     """All examples of one direction, numbered from 0. Ids are plain text pieces, no specials."""
 
@@ -96,4 +107,18 @@ class Examples(Protocol):
         """(source, target) pieces of these examples."""
 
     def tokens(self, rows: NDArray[np.int64]) -> tuple[Ragged, Ragged]:
+        """(source, target) ids of these examples."""
+
+
+class ManyExamples(Protocol):
+    """All examples of some directions; which direction is told by its place among them."""
+
+    def lengths(
+        self, direction_N: NDArray[np.int64], example_N: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """(source, target) pieces of these examples."""
+
+    def tokens(
+        self, direction_N: NDArray[np.int64], example_N: NDArray[np.int64]
+    ) -> tuple[Slices, Slices]:
         """(source, target) ids of these examples."""

@@ -10,10 +10,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from m4nmt.data.ragged import in_order
 from m4nmt.data.settings import BlockConfig, DataConfig
 from m4nmt.data.tokenizer import Tokenizer
-from m4nmt.data.types import Direction, Ragged, Split
+from m4nmt.data.types import Direction, Ragged, Slices, Split
 
+Ints = NDArray[np.int64]
+Lengths = NDArray[np.int32]
 TAG, TASK, MASK = 50, 9, 10
 
 
@@ -28,30 +31,44 @@ class Tags:
         return [TAG, *task]
 
 
-class FakeExamples:
-    def __init__(self, direction: int, size: int, longest: int) -> None:
-        self._direction, self._size, self._longest = direction, size, longest
+class FakeMany:
+    """The examples of directions of these numbers and sizes."""
 
-    def __len__(self) -> int:
-        return self._size
+    def __init__(self, numbers: Sequence[int], sizes: Sequence[int], longest: int) -> None:
+        self._number_D, self._size_D = np.array(numbers), np.array(sizes)
+        self._longest = longest
 
-    def lengths(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        assert len(rows) == 0 or 0 <= rows.min() <= rows.max() < self._size
-        src = 1 + (rows * 7919 + self._direction) % self._longest
-        tgt = np.minimum(self._longest, src + rows % 5)
+    def lengths(self, direction_N: Ints, example_N: Ints) -> tuple[Lengths, Lengths]:
+        assert ((example_N >= 0) & (example_N < self._size_D[direction_N])).all()
+        src = 1 + (example_N * 7919 + self._number_D[direction_N]) % self._longest
+        tgt = np.minimum(self._longest, src + example_N % 5)
         return src.astype(np.int32), tgt.astype(np.int32)
 
-    def tokens(self, rows: NDArray[np.int64]) -> tuple[Ragged, Ragged]:
-        src, tgt = self.lengths(rows)
-        ids = np.full(len(rows), 100 + self._direction), 1000 + rows % 5000
+    def tokens(self, direction_N: Ints, example_N: Ints) -> tuple[Slices, Slices]:
+        src, tgt = self.lengths(direction_N, example_N)
+        ids = (100 + self._number_D[direction_N], 1000 + example_N % 5000)
         made = [
-            Ragged(
-                np.repeat(values, lengths).astype(np.int32),
-                np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            Slices(
+                np.repeat(values, lengths).astype(np.int32), np.cumsum(lengths) - lengths, lengths
             )
             for values, lengths in zip(ids, (src, tgt), strict=True)
         ]
         return made[0], made[1]
+
+
+class FakeExamples:
+    def __init__(self, direction: int, size: int, longest: int) -> None:
+        self._many, self._size = FakeMany([direction], [size], longest), size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def lengths(self, rows: Ints) -> tuple[Lengths, Lengths]:
+        return self._many.lengths(np.zeros_like(rows), rows)
+
+    def tokens(self, rows: Ints) -> tuple[Ragged, Ragged]:
+        src, tgt = self._many.tokens(np.zeros_like(rows), rows)
+        return in_order(src), in_order(tgt)
 
 
 class FakeStore:
@@ -72,6 +89,10 @@ class FakeStore:
 
     def examples(self, direction: Direction, split: Split = "train") -> FakeExamples:
         return FakeExamples(self._number[direction], self.size(direction), self._longest)
+
+    def many(self, directions: Sequence[Direction], split: Split = "train") -> FakeMany:
+        sizes = [self.size(direction, split) for direction in directions]
+        return FakeMany([self._number[d] for d in directions], sizes, self._longest)
 
     def split_directions(self, split: Split) -> Sequence[Direction]:
         return self.directions

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import threading
@@ -136,25 +137,74 @@ def test_reading_ahead_ends_with_the_reader() -> None:
 
 
 class Deadly(FakeStore):
-    """Kills or hangs the process that reads examples, unless it is the first one."""
+    """Kills or hangs the process that reads ids, unless it is the first one."""
 
     def __init__(self, deed: str) -> None:
         super().__init__([50, 1000])
         self.home, self.deed = os.getpid(), deed
 
-    def examples(self, direction: Any, split: Any = "train") -> Any:
-        if os.getpid() != self.home:
-            if self.deed == "die":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if self.deed == "raise":
-                raise OSError("the disk is gone")
-            time.sleep(600)
-        return super().examples(direction, split)
+    def many(self, directions: Any, split: Any = "train") -> Any:
+        found = super().many(directions, split)
+        harmless = found.tokens
+
+        def tokens(*rows: Any) -> Any:
+            if os.getpid() != self.home:
+                if self.deed == "die":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if self.deed == "raise":
+                    raise OSError("the disk is gone")
+                time.sleep(600)
+            return harmless(*rows)
+
+        found.tokens = tokens  # type: ignore[method-assign]
+        return found
 
 
 def test_a_killed_worker_is_named() -> None:
     with pytest.raises(LoaderError, match=r"data worker failed: .*pid.* \d+"):
         next(Loader(Deadly("die"), CONFIG, workers=1).batches())
+
+
+def a_step_during_which_dies(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(20)
+
+
+def test_a_worker_killed_during_a_training_step_is_named(
+    stream: list[Step], small_chunks: None
+) -> None:
+    """torch raises wherever the main thread is; the stream goes on from the last state."""
+    running = Loader(STORE, CONFIG, workers=2).batches()
+    read = list(islice(running, 10))
+    victim = multiprocessing.active_children()[0]
+    with pytest.raises(LoaderError, match=rf"data worker failed: .*{victim.pid}.*fewer workers"):
+        a_step_during_which_dies(int(victim.pid or 0))
+    running.close()  # type: ignore[attr-defined]
+    assert not multiprocessing.active_children()
+    assert equal(read + steps(10, read[-1][0], workers=2), stream[:20])
+
+
+def test_workers_inherit_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, files are opened and bitmaps counted once."""
+    home, opened = os.getpid(), []
+    original = FakeStore.many
+
+    def many(self: FakeStore, *given: Any) -> Any:
+        assert os.getpid() == home
+        opened.append(given)
+        return original(self, *given)
+
+    monkeypatch.setattr(FakeStore, "many", many)
+    assert len(steps(60, workers=2)) == 60
+    assert len(opened) == 1
+
+
+def test_workers_end_with_the_reader() -> None:
+    running = Loader(STORE, CONFIG, workers=2).batches()
+    next(running)
+    assert len(multiprocessing.active_children()) == 2
+    running.close()  # type: ignore[attr-defined]
+    assert not multiprocessing.active_children()
 
 
 def test_a_hanging_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,10 @@ import pytest
 from data_made import config, lines, manifest, tree
 
 from m4nmt.data import store as store_module
+from m4nmt.data.plan import Reader
 from m4nmt.data.prepare import prepare
+from m4nmt.data.ragged import in_order
+from m4nmt.data.rows import PairRows
 from m4nmt.data.settings import DirectionsConfig
 from m4nmt.data.store import Store, StoreError
 from m4nmt.data.types import Direction
@@ -96,6 +99,65 @@ def test_both_ways_are_the_same_pairs(store: Store) -> None:
     (src, tgt), (other_src, other_tgt) = there.tokens(numbers), back.tokens(numbers)
     assert np.array_equal(src.values, other_tgt.values)
     assert np.array_equal(tgt.values, other_src.values)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_many_directions_are_read_together(store: Store, count: int) -> None:
+    """Whatever the order in which they are asked, and from however many corpora."""
+    directions = store.directions[-count:]
+    many = store.many(directions)
+    assert many.sizes_D.tolist() == [store.size(direction) for direction in directions]
+    draw = np.random.default_rng(count)
+    which = draw.integers(0, count, 400)
+    number = draw.integers(0, 2**40, 400) % many.sizes_D[which]
+    sides = [in_order(side) for side in many.tokens(which, number)]
+    for side, lengths in zip(sides, many.lengths(which, number), strict=True):
+        assert np.array_equal(np.diff(side.offsets), lengths)
+    texts = [
+        store.tokenizer.decode([ids.tolist() for ids in np.split(side.values, side.offsets[1:-1])])
+        for side in sides
+    ]
+    lists = [expected(direction) for direction in directions]
+    assert list(zip(*texts, strict=True)) == [
+        lists[d][n] for d, n in zip(which, number, strict=True)
+    ]
+
+
+def test_a_look_at_each_corpus_serves_all_directions(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: with thousands, looking at each is what a block would cost."""
+    looks = []
+    original = PairRows.select
+
+    def select(self: PairRows, *given: np.ndarray) -> np.ndarray:
+        looks.append(len(given[0]))
+        return original(self, *given)
+
+    monkeypatch.setattr(PairRows, "select", select)
+    many = store.many(store.directions)
+    which = np.arange(5).repeat(2)
+    many.lengths(which, np.where(np.arange(10) % 2, many.sizes_D[which] - 1, 0))
+    assert sum(looks) == 10
+    assert len(looks) == 2
+
+
+def test_what_is_read_together_is_there(store: Store) -> None:
+    many = store.many([EN_DE, Direction("eng_Latn", "fra_Latn")])
+    assert many.sizes_D.tolist() == [len(expected(EN_DE)), 0]
+    for direction, number in ((0, -1), (0, len(expected(EN_DE))), (1, 0)):
+        with pytest.raises(IndexError, match=f"no example {number}"):
+            many.tokens(np.array([0, direction]), np.array([0, number]))
+
+
+def test_readers_travel_without_their_files(store: Store) -> None:
+    """To workers that are not forked: a plan is small, and opens the files anew."""
+    reader = Reader(store, store.directions, "train")
+    which, number = np.arange(5), np.zeros(5, np.int64)
+    before = reader.lengths(which, number)
+    sent = pickle.dumps(reader)
+    assert len(sent) < 60_000
+    assert np.array_equal(pickle.loads(sent).lengths(which, number), before)
 
 
 def test_few_or_wrong_numbers(store: Store) -> None:
