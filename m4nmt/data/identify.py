@@ -7,12 +7,12 @@ the corpora do not have.
 Letters: N n-grams, D buckets, L languages, T texts.
 """
 
+import itertools
 import json
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 from m4nmt.core.files import write_atomic
 
 FORMAT = 1
+TRAINING = 2  # of the way: a store's identifier is trained anew when it changes
 _BUCKETS = 1 << 15
 _ORDERS = 4
 _SMOOTHING = 0.5
@@ -30,6 +31,7 @@ _LONGEST = 1000  # characters looked at
 _AT_ONCE = 32
 _SCRIPT_SHARE = 0.05  # of a language's letters, for a script to be one of its own
 _HELD_BACK = 10  # every tenth line calibrates
+_MISLABELLED = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)  # shares of lines in another language
 _META = "m4nmt"
 
 
@@ -62,7 +64,11 @@ def _script(letter: str) -> str:
 
 
 def _scripts(text: str) -> Counter[str]:
-    return Counter(_script(letter) for letter in text if letter.isalpha())
+    found: Counter[str] = Counter()
+    for sign, times in Counter(text).items():  # even a long text has few different ones
+        if sign.isalpha():
+            found[_script(sign)] += times
+    return found
 
 
 def _main_script(text: str) -> str:
@@ -131,11 +137,12 @@ class Identifier:
         for number, language in enumerate(languages):
             letters: Counter[str] = Counter()
             plain = (_plain(line) for line in lines_by_language[language])
-            for place, texts in enumerate(_chunks(plain, _HELD_BACK)):
-                if len(texts) == _HELD_BACK:
-                    held.append((number, _cut(texts.pop(), place)))
-                for text in texts:
-                    letters += _scripts(text)
+            places = itertools.count()
+            for texts in _chunks(plain, _HELD_BACK * _AT_ONCE):
+                apart = slice(_HELD_BACK - 1, None, _HELD_BACK)
+                held += [(number, _cut(text, next(places))) for text in texts[apart]]
+                del texts[apart]
+                letters += _scripts("".join(texts))
                 buckets, _ = _ngrams(texts)
                 counts_LD[number] += np.bincount(buckets, minlength=_BUCKETS)
             total = letters.total()
@@ -149,7 +156,12 @@ class Identifier:
         return identifier
 
     def _calibrate(self, held: Sequence[tuple[int, str]]) -> None:
-        """The temperature under which the held-back lines are likeliest."""
+        """The temperature under which the held-back lines are likeliest.
+
+        Some share of them may be in another language than their column says, as in crawled text
+        (a mixture with uniform labels, one share for all languages). Taken for mistakes of the
+        identifier, they would leave it unsure of everything.
+        """
         if not held:
             return
         scores_TL = self._scores([text for _, text in held], None)
@@ -158,9 +170,11 @@ class Identifier:
         for temperature in np.geomspace(0.5, 64, 43):
             chances_TL = _softmax(scores_TL / temperature)
             right = np.take_along_axis(chances_TL, right_T[:, None], axis=1)
-            loss = -np.log(np.maximum(right, 1e-9)).mean()
-            if loss < best:
-                best, self._temperature = loss, float(temperature)
+            for wrong in _MISLABELLED:
+                chance = (1 - wrong) * right + wrong / len(self.languages)
+                loss = -np.log(np.maximum(chance, 1e-9)).mean()
+                if loss < best:
+                    best, self._temperature = loss, float(temperature)
 
     def _scores(self, texts: Sequence[str], among: Collection[str] | None) -> NDArray[np.float64]:
         """Log-likelihoods of plain texts by language, up to a constant; -inf where ruled out."""
@@ -245,7 +259,7 @@ class Identifier:
 
 
 def _chunks(items: Iterator[str], size: int) -> Iterator[list[str]]:
-    while chunk := list(islice(items, size)):
+    while chunk := list(itertools.islice(items, size)):
         yield chunk
 
 

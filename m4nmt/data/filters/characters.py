@@ -6,6 +6,7 @@ Letters: N characters of all lines, L lines.
 import unicodedata
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 Codes = NDArray[np.uint32]
 OTHER, SPACE, LETTER, DIGIT, SYMBOL, DAMAGE = range(6)
 _LAST = 0x110000
+# Where characters are assigned: between these and behind them are only gaps and, from _PRIVATE on,
+# private use. Looking at every code point would be a third of what it takes to start.
+_ASSIGNED = (range(0x40000), range(0xE0000, 0xE1000))
+_PRIVATE = 0xF0000
 # Scripts of which a sign is a word, or nearly so, and words are not set apart by spaces.
 _UNSPACED = {"CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"}
 # First words of names of letters and marks that belong to many scripts, or to none.
@@ -92,8 +97,11 @@ class Tables:
         self.digit = np.full(_LAST, 255, np.uint8)
         self.unspaced = np.zeros(_LAST, bool)
         self.names = [""]
+        self.kind[_PRIVATE:] = DAMAGE
+        for last in (0xFFFE, 0xFFFF):  # of every plane, are no characters
+            self.kind[last::0x10000] = DAMAGE
         numbers: dict[str, int] = {}
-        for code in range(_LAST):
+        for code in chain(*_ASSIGNED):
             sign = chr(code)
             category = unicodedata.category(sign)
             self.kind[code] = _kind(sign, category)

@@ -127,3 +127,20 @@ def test_a_hundred_real_languages(shared_data: Path) -> None:
         count += len(texts)
     assert right / count >= 0.99
     assert abs(sure / count - right / count) < 0.01
+
+
+def test_lines_under_a_wrong_language_do_not_make_it_unsure(shared_data: Path) -> None:
+    pair = ("deu_Latn", "eng_Latn")
+    clean = {}
+    for code in pair:
+        path = shared_data / f"multi30k/train.{code}.txt.xz"
+        with lzma.open(path, "rt", encoding="utf-8") as stream:
+            clean[code] = [next(stream) for _ in range(2500)]
+    noisy = {
+        code: [clean[other if i % 9 == 4 else code][i] for i in range(2000)]
+        for code, other in zip(pair, reversed(pair), strict=True)
+    }
+    identifier = Identifier.train(noisy)
+    for code in pair:
+        found = identifier.identify(clean[code][2000:])
+        assert np.mean([name == code and sure >= 0.98 for name, sure in found]) >= 0.9
