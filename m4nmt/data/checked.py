@@ -3,6 +3,7 @@
 Not its job: what is made of them (prepare.py).
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 from m4nmt.core.progress import console
 from m4nmt.data import inputs as given
-from m4nmt.data.encode import spread
 from m4nmt.data.inputs import Facts, Input
 from m4nmt.data.read.types import Lines
 from m4nmt.data.sample import Sample, picks, quotas
 from m4nmt.data.settings import TokenizerConfig
 from m4nmt.data.types import Split
+from m4nmt.data.workers import spread
+
+_NOTE_EVERY = 30.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,12 @@ def check(inputs: Sequence[Input], facts: Path, workers: int) -> Checked:
     known = given.load_facts(facts)
     named = {given.name(item): item for item in inputs}
     stale = [i for n, i in named.items() if not given.unchanged(i, known.get(n))]
+    noted = time.monotonic()
     for item, found in spread(given.look, stale, workers, "checking files"):
         known[given.name(item)] = found
+        if time.monotonic() - noted > _NOTE_EVERY:  # a kill costs what was looked at since
+            given.save_facts(facts, {name: known[name] for name in named if name in known})
+            noted = time.monotonic()
         if found.faults or not isinstance(item.source.kind, Lines):
             console.print(given.describe(item, found), soft_wrap=True, markup=False)
     given.save_facts(facts, {name: known[name] for name in named})

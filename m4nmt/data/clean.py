@@ -47,6 +47,7 @@ PAIR_FILTERS = (
     "numbers",
     "alignment",
     "near_duplicates",
+    "embedding_score",
 )
 _SPECIALS = 3  # language tag, another tag, end
 

@@ -1,35 +1,51 @@
-"""From one source file to finished column files: judge, key and encode every line.
+"""From rows of one source file to finished files: judge, key and encode every line.
 
 Runs in worker processes: a column depends on its source file, the tokenizer and the limits alone,
-so the number of workers changes nothing. Not its job: rows (tally.py).
+so the number of workers changes nothing. Not its job: which worker does which part of a file
+(parts.py), rows (tally.py).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from m4nmt.core.progress import progress
 from m4nmt.data import clean, leakage
 from m4nmt.data.column import ColumnWriter, Lines
 from m4nmt.data.filters import characters
 from m4nmt.data.filters.features import FeatureWriter, Wanted
 from m4nmt.data.filters.settings import LineFilter
-from m4nmt.data.formats import Faults, Source, read
+from m4nmt.data.formats import FormatError, Row, Source
+from m4nmt.data.read.types import Dataset
 from m4nmt.data.tokenizer import Tokenizer
 
-T = TypeVar("T")
-R = TypeVar("R")
 _CHUNK = 4096
+PART_ROWS = 64 * _CHUNK  # some ten seconds of work
 _SAMPLES = 3
 _SAMPLE_CHARS = 120
 IDENTIFIER = "identify.safetensors"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive rows of a source file, encoded together.
+
+    Attributes:
+        first: the first of them.
+        rows: how many they are.
+        whole: whether the file has no others.
+    """
+
+    first: int
+    rows: int
+    whole: bool
+
+    def path(self, file: Path) -> Path:
+        """Where the part of a file of a store is: the file itself where the part is whole."""
+        return file if self.whole else file.with_name(f".{file.name}.{self.first}.part")
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,7 @@ class EncodeTask:
 
     Attributes:
         source: the file and its columns.
+        rows: of the file.
         columns: for each, the path of the column file.
         languages: of the columns.
         tokenizer: folder of the tokenizer and the language identifier.
@@ -49,6 +66,7 @@ class EncodeTask:
     """
 
     source: Source
+    rows: int
     columns: tuple[Path, ...]
     languages: tuple[str, ...]
     tokenizer: Path
@@ -64,6 +82,15 @@ class EncodeTask:
         beside = tuple(map(features_path, self.columns)) if self.features else ()
         return self.columns + beside
 
+    @property
+    def parts(self) -> list[Part]:
+        """The parts in which it is encoded, at least one. Their size is a constant, so that nothing
+        depends on the workers; what the hub sends is one part, to be fetched once."""
+        kind = self.source.kind
+        size = self.rows if isinstance(kind, Dataset) and kind.hub else PART_ROWS
+        firsts = range(0, self.rows, max(1, size)) or range(1)
+        return [Part(n, min(size, self.rows - n), len(firsts) == 1) for n in firsts]
+
 
 def features_path(column: Path) -> Path:
     """Where the features of a column's lines are."""
@@ -71,16 +98,17 @@ def features_path(column: Path) -> Path:
 
 
 class _Counts:
-    """Lines left out, by filter, with a few samples."""
+    """Lines left out of a part, by filter, with a few samples."""
 
-    def __init__(self) -> None:
-        self.rows = 0
+    def __init__(self, first: int) -> None:
+        self.rows, self._first = 0, first
         self.dropped: dict[str, int] = {}
         self.samples: dict[str, list[str]] = {}
         self.scripts: Counter[str] = Counter()
 
     def add(self, flags: Sequence[int], texts: Sequence[str | None]) -> None:
-        for number, (flag, text) in enumerate(zip(flags, texts, strict=True), self.rows + 1):
+        start = self._first + self.rows + 1
+        for number, (flag, text) in enumerate(zip(flags, texts, strict=True), start):
             if flag == clean.GOOD:
                 continue
             name = clean.LINE_FILTERS[flag]
@@ -102,22 +130,37 @@ class _Counts:
         }
 
 
-class _Writer:
-    """Writes one column and, where they are asked for, the features of its lines."""
+def merged(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The metadata of a column of those of its parts, in order; that of features is empty."""
+    if not counts[0]:
+        return {}
+    dropped, scripts = Counter[str](), Counter[str]()
+    samples: dict[str, list[str]] = {}
+    for one in counts:
+        dropped.update(one["dropped"])
+        scripts.update(one["scripts"])
+        for name, found in one["samples"].items():
+            samples[name] = [*samples.get(name, []), *found][:_SAMPLES]
+    rows = sum(one["rows"] for one in counts)
+    return {"rows": rows, "dropped": dropped, "samples": samples, "scripts": scripts}
 
-    def __init__(self, task: EncodeTask, place: int, tokenizer: Tokenizer) -> None:
+
+class _Writer:
+    """Writes a part of one column and, where they are asked for, the features of its lines."""
+
+    def __init__(self, task: EncodeTask, part: Part, place: int, tokenizer: Tokenizer) -> None:
         path = task.columns[place]
         self.language = task.languages[place]
-        self.counts = _Counts()
+        self._counts = _Counts(part.first)
         self._all = task.keep_text
-        self._column = ColumnWriter(path, tokenizer.size, task.keep_text)
+        self._column = ColumnWriter(part.path(path), tokenizer.size, task.keep_text)
         self._features: FeatureWriter | None = None
         if task.features:
-            self._features = FeatureWriter(features_path(path), task.features)
+            self._features = FeatureWriter(part.path(features_path(path)), task.features)
 
     def append(self, lines: Lines, texts: Sequence[str | None]) -> None:
         self._column.append(lines)
-        self.counts.add(lines.flags, texts)
+        self._counts.add(lines.flags, texts)
         if self._features:
             # Training lines may resemble any line of a test set, also one too long for a batch.
             looked_at = [
@@ -129,7 +172,7 @@ class _Writer:
     def finish(self) -> None:
         if self._features:
             self._features.finish()
-        self._column.finish(self.counts.about())
+        self._column.finish(self._counts.about())
 
     def abandon(self) -> None:
         self._column.abandon()
@@ -137,27 +180,42 @@ class _Writer:
             self._features.abandon()
 
 
-def encode(task: EncodeTask) -> int:
-    """Write the column files of one source; returns the number of rows.
+def encode(task: EncodeTask, part: Part, rows: Iterator[Row]) -> None:
+    """Write the files of a part of one source.
+
+    Args:
+        task: what to make of the source.
+        part: which of its rows.
+        rows: those rows, and no others.
 
     Raises:
-        FormatError: the file cannot be read.
+        FormatError: there are fewer rows, or they cannot be read.
     """
     tokenizer = _tokenizer(task.tokenizer, task.sha256)
     judge = clean.LineJudge(task.filters, task.tokenizer / IDENTIFIER)
-    writers = [_Writer(task, place, tokenizer) for place in range(len(task.columns))]
+    writers = [_Writer(task, part, place, tokenizer) for place in range(len(task.columns))]
+    found = 0
     try:
-        rows = read(task.source, Faults())
         while chunk := list(islice(rows, _CHUNK)):
+            found += len(chunk)
             for writer, texts in zip(writers, zip(*chunk, strict=True), strict=True):
                 flags = _flags(texts, writer.language, task.limits, judge)
                 writer.append(_lines(texts, flags, tokenizer, task.limits), texts)
+        if found != part.rows:
+            raise changed(task)
         for writer in writers:
             writer.finish()
     finally:
         for writer in writers:
             writer.abandon()
-    return writers[0].counts.rows
+
+
+def changed(task: EncodeTask) -> FormatError:
+    """The error of a source that has not the rows it had when it was looked at."""
+    return FormatError(
+        f"{task.source}: no longer has {task.rows:,} rows: it was changed while it was prepared; "
+        "run prepare again"
+    )
 
 
 def _flags(
@@ -192,36 +250,3 @@ def _lines(
 def _tokenizer(folder: Path, sha256: str) -> Tokenizer:
     """Held from task to task; another tokenizer may come into the same folder."""
     return Tokenizer.load(folder)
-
-
-def spread(
-    work: Callable[[T], R], tasks: Sequence[T], workers: int, label: str
-) -> Iterator[tuple[T, R]]:
-    """Do all tasks, in worker processes where there are several; results come as they are done.
-
-    Raises:
-        RuntimeError: a worker process was killed.
-    """
-    if workers < 2 or len(tasks) < 2:
-        yield from _shown(((task, work(task)) for task in tasks), label, len(tasks))
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-        futures = {pool.submit(work, task): task for task in tasks}
-        try:
-            done = ((futures[future], future.result()) for future in as_completed(futures))
-            yield from _shown(done, label, len(tasks))
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                f"{label}: a worker process was killed, most often for want of memory; what is "
-                "done stays done: run it again"
-            ) from error
-        finally:
-            for future in futures:
-                future.cancel()
-
-
-def _shown(results: Iterable[Any], label: str, total: int) -> Iterator[Any]:
-    with progress(label, total) as ticker:
-        for result in results:
-            yield result
-            ticker.advance()

@@ -6,6 +6,7 @@ judging the text.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from m4nmt.data.manifest import Corpus
@@ -25,6 +26,7 @@ from m4nmt.data.read.types import (
     Po,
     Row,
     Rows,
+    Skip,
     Source,
     Tmx,
     Tsv,
@@ -32,7 +34,7 @@ from m4nmt.data.read.types import (
 )
 from m4nmt.data.read.xliff import XliffReader
 
-__all__ = ["Faults", "FormatError", "Kind", "Row", "Source", "read", "sources"]
+__all__ = ["Faults", "FormatError", "Forward", "Kind", "Row", "Source", "read", "sources"]
 
 MAX_INVALID = 0.001
 _FEW = 100_000  # lines after which a share of bad ones is judged while reading
@@ -46,7 +48,6 @@ _BROKEN = {
 }
 _ENCODING = (NOT_UTF8, xml.BAD_CHARACTERS)
 _READERS: dict[type[Kind], Callable[[Iterator[bytes], Source, Faults], Rows]] = {
-    Lines: lines.read,
     Tsv: table.read,
     Csv: table.read,
     JsonLines: records.read,
@@ -78,16 +79,53 @@ def sources(corpus: Corpus, root: Path) -> list[tuple[Source, tuple[str, ...]]]:
     ]
 
 
-def read(source: Source, faults: Faults, max_invalid: float = MAX_INVALID) -> Iterator[Row]:
+class Forward:
+    """The rows of a file that was looked at before, from front to back, with gaps.
+
+    What is between is passed over as cheaply as the format allows.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._at, self._skip = 0, Skip()
+        self._rows = read(source, Faults(), 1.0, self._skip)
+
+    def reaches(self, source: Source, first: int) -> bool:
+        """Whether a row of a source is still ahead."""
+        return source == self.source and first >= self._at
+
+    def rows(self, first: int, count: int) -> Iterator[Row]:
+        """At most `count` rows from this one on, to be taken before any further ones."""
+        self._skip.rows = first - self._at
+        self._at = first + count
+        return islice(self._rows, count)
+
+    def ended(self) -> bool:
+        """Whether there is nothing further; reads on."""
+        return next(self._rows, None) is None
+
+
+def read(
+    source: Source, faults: Faults, max_invalid: float = MAX_INVALID, skip: Skip | None = None
+) -> Iterator[Row]:
     """The rows of a file, in order; None for a field that could not be read.
+
+    Args:
+        source: what to read.
+        faults: gets what was amiss.
+        max_invalid: share of rows that may not be UTF-8.
+        skip: rows to pass over; what is amiss with them may go unnoticed.
 
     Raises:
         FormatError: not a file of its kind, or more than `max_invalid` of its lines are not UTF-8.
     """
-    own = Faults()
+    own, skip = Faults(), skip or Skip()
     number = 0
     try:
-        for number, row in enumerate(_rows(source, own), start=1):
+        for number, row in enumerate(_rows(source, own, skip), start=1):
+            if skip.rows:
+                skip.rows -= 1
+                continue
             if own.counts and _invalid(own) > max_invalid * max(number, _FEW):
                 break
             yield row
@@ -96,7 +134,9 @@ def read(source: Source, faults: Faults, max_invalid: float = MAX_INVALID) -> It
         faults.merge(own)
 
 
-def _rows(source: Source, faults: Faults) -> Rows:
+def _rows(source: Source, faults: Faults, skip: Skip) -> Rows:
+    if isinstance(source.kind, Lines):
+        return lines.read(unpack.chunks(source), source, faults, skip)
     if isinstance(source.kind, Dataset):
         return hub.read(source, faults)
     if isinstance(source.kind, Columnar):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from m4nmt.core.config import canonical_json
@@ -68,7 +69,7 @@ def look(item: Input) -> Facts:
     """
     path = item.source.path
     state = _state(item)
-    digest = hub.sha256(item.source) if _is_set(item) else sha256_file(path)
+    digest = hub.sha256(item.source) if _is_set(item) else _sha256(path, state)
     expected = item.corpus.sha256.get(item.file.partition(INSIDE)[0], digest)
     if digest != expected:
         raise FormatError(
@@ -159,6 +160,12 @@ def unchanged(item: Input, facts: Facts | None) -> bool:
 def size(item: Input) -> int:
     """Bytes on this machine, packed as they are."""
     return _state(item)[0]
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, _: tuple[int, int]) -> str:
+    """Of a file, by its size and time of change: an archive is hashed once for all files in it."""
+    return sha256_file(path)
 
 
 def _is_set(item: Input) -> bool:

@@ -6,12 +6,11 @@ row, and a byte a row and language for repeated lines. Not its job: what a filte
 (filters/).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +21,19 @@ from m4nmt.data.directions import Pair
 from m4nmt.data.filters import pairs
 from m4nmt.data.filters.near import near_duplicates
 from m4nmt.data.filters.regions import Region
-from m4nmt.data.filters.settings import Duplicates, FilterChain, NearDuplicates
+from m4nmt.data.filters.scores import Scores
+from m4nmt.data.filters.settings import (
+    Alignment,
+    Duplicates,
+    FilterChain,
+    NearDuplicates,
+    PairFilter,
+)
+from m4nmt.data.filters.through import Through, Wrong, pivot
 from m4nmt.data.filters.view import View
 from m4nmt.data.leakage import Keys, Mask
 from m4nmt.data.tally import CorpusColumns, repeated_lines
+from m4nmt.data.workers import processes
 
 _SAMPLES = 3
 _LAST = (Duplicates, NearDuplicates)
@@ -64,6 +72,13 @@ class Judged(NamedTuple):
     shift: NDArray[np.int64]
 
 
+class Told(NamedTuple):
+    """All corpora of one pair; what pairs without the pivot learn from it (through.py)."""
+
+    judged: list[Judged]
+    wrong: list[Wrong]
+
+
 class PairJudge:
     """Judges the pairs of one split.
 
@@ -81,17 +96,44 @@ class PairJudge:
         if len(last) > len(self._near):
             self._repeated = repeated_lines(corpora)
         self.pairs = sorted({pair for corpus in corpora for pair in corpus.pairs})
+        most = [one.models for one in chain.pairs if isinstance(one, Alignment)]
+        self.through = Through(pivot(self.pairs, _lines(corpora), min(most)) if most else "")
 
-    def judge(self, pair: Pair) -> list[Judged]:
+    def phases(self) -> Iterator[list[Pair]]:
+        """Pairs that can be judged side by side: those with the pivot come first."""
+        first = [pair for pair in self.pairs if self.through.pivot in pair]
+        yield first
+        self.through.settle()
+        yield [pair for pair in self.pairs if self.through.pivot not in pair]
+
+    def _ask(
+        self, config: PairFilter, pair: Pair, having: Sequence[int], views: Sequence[View]
+    ) -> pairs.Verdict | None:
+        """One filter; a lexical model only where nothing follows from those of other pairs."""
+        if isinstance(config, Alignment) and self.through.pivot:
+            corpora = [self._corpora[i] for i in having]
+            lines = {
+                c.key: c.keep[self.through.pivot] for c in corpora if self.through.pivot in c.keep
+            }
+            keyed = {c.key: view for c, view in zip(corpora, views, strict=True)}
+            if (follows := self.through.verdict(pair, keyed, lines)) is not None:
+                return follows
+        return pairs.judge(config, views)
+
+    def judge(self, pair: Pair) -> Told:
         """All corpora that have a pair of languages."""
         having = [i for i, corpus in enumerate(self._corpora) if pair in corpus.pairs]
         views = [_view(self._corpora[i], pair) for i in having]
         reasons = [np.zeros(view.rows, np.uint8) for view in views]
         facts: dict[str, dict[str, float]] = {}
         told: list[pairs.Verdict] = []
+        wrong: list[Wrong] = []
+        keys = [self._corpora[i].key for i in having]
         for config in self._first:
-            verdict = pairs.judge(config, views)
+            verdict = self._ask(config, pair, having, views)
             if verdict is not None:
+                if isinstance(config, Alignment):
+                    wrong = self.through.found(pair, keys, views, verdict)
                 _note(reasons, verdict.drop, clean.PAIR_FILTERS.index(clean.name(config)))
                 told += [verdict] if verdict.curves else []
                 facts |= {clean.name(config): verdict.facts} if verdict.facts else {}
@@ -111,7 +153,7 @@ class PairJudge:
             extra = {"regions": regions, "curve": curve, "facts": facts}
             whole = PairCount(**(vars(count) | extra))
             judged.append(Judged(number, whole, _shift(views[place], reasons[place])))
-        return judged
+        return Told(judged, wrong)
 
     def _duplicates(
         self,
@@ -143,10 +185,19 @@ class PairJudge:
         return found
 
 
+def _lines(corpora: Sequence[CorpusColumns]) -> Counter[str]:
+    """Good lines of each language."""
+    found: Counter[str] = Counter()
+    for corpus in corpora:
+        found.update({code: int(np.count_nonzero(mask)) for code, mask in corpus.keep.items()})
+    return found
+
+
 def _view(corpus: CorpusColumns, pair: Pair) -> View:
     one, other = (corpus.columns[code] for code in pair)
     features = tuple(corpus.features[code] for code in pair if code in corpus.features)
-    return View((one, other), features, corpus.keep[pair[0]] & corpus.keep[pair[1]])
+    scores = {config: Scores(path) for config, path in corpus.scores.get(pair, {}).items()}
+    return View((one, other), features, corpus.keep[pair[0]] & corpus.keep[pair[1]], scores)
 
 
 def _note(reasons: Sequence[NDArray[np.uint8]], drop: Sequence[Mask], reason: int) -> None:
@@ -184,33 +235,34 @@ def _adopt(judge: PairJudge) -> None:
     _AT_WORK.append(judge)
 
 
-def _judge(pair: Pair) -> list[Judged]:
+def _judge(pair: Pair) -> Told:
     return _AT_WORK[-1].judge(pair)
 
 
 def judge_pairs(
     corpora: Sequence[CorpusColumns], chain: FilterChain, workers: int
 ) -> Iterator[Judged]:
-    """All pairs of all corpora of a split, in order of pairs.
+    """All pairs of all corpora of a split, in order of pairs; those with a pivot first.
 
     Raises:
         RuntimeError: a worker process was killed.
     """
     judge = PairJudge(corpora, chain)
     with progress("judging pairs", len(judge.pairs)) as ticker:
-        for judged in _spread(judge, workers):
-            yield from judged
-            ticker.advance()
+        for phase in judge.phases():
+            for told in _spread(judge, phase, workers):
+                judge.through.learn(told.wrong)
+                yield from told.judged
+                ticker.advance()
 
 
-def _spread(judge: PairJudge, workers: int) -> Iterator[list[Judged]]:
-    if workers < 2 or len(judge.pairs) < 2:
-        yield from map(judge.judge, judge.pairs)
+def _spread(judge: PairJudge, phase: Sequence[Pair], workers: int) -> Iterator[Told]:
+    if workers < 2 or len(phase) < 2:
+        yield from map(judge.judge, phase)
         return
-    context: Any = get_context("fork")  # workers see the columns without copying them
-    with ProcessPoolExecutor(workers, context, _adopt, (judge,)) as pool:
+    with processes(workers, _adopt, judge) as pool:  # they see the columns without copying them
         try:
-            yield from pool.map(_judge, judge.pairs)
+            yield from pool.map(_judge, phase)
         except BrokenProcessPool as error:
             raise RuntimeError(
                 "judging pairs: a worker process was killed, most often for want of memory; run it "

@@ -25,7 +25,7 @@ from m4nmt.data import inputs as given
 from m4nmt.data.checked import Checked, check
 from m4nmt.data.column import Column
 from m4nmt.data.directions import Selection, select
-from m4nmt.data.encode import IDENTIFIER, EncodeTask, encode, features_path, spread
+from m4nmt.data.encode import IDENTIFIER, EncodeTask, features_path
 from m4nmt.data.filters.features import FORMAT as FEATURES
 from m4nmt.data.filters.features import Features, Wanted
 from m4nmt.data.filters.pairs import wanted
@@ -33,6 +33,8 @@ from m4nmt.data.filters.settings import FilterChain, LineFilter, MaxChars, MaxTo
 from m4nmt.data.judging import judge_pairs
 from m4nmt.data.ledger import Ledger
 from m4nmt.data.manifest import Corpus, Manifest, load
+from m4nmt.data.parts import encode_all
+from m4nmt.data.scoring import MODELS, Made, Scorer, unchanged
 from m4nmt.data.settings import DataConfig
 from m4nmt.data.store import (
     FORMAT,
@@ -171,7 +173,8 @@ class _Job:
             store = Store.open(self.out)
         except StoreError:
             return None
-        return store if store.request == self.request else None
+        same = store.request == self.request and unchanged(self.chain, self._facts_path.parent)
+        return store if same else None
 
     def run(self) -> Store:
         """Make what is missing."""
@@ -180,19 +183,24 @@ class _Job:
         (folder / STORE_FILE).unlink(missing_ok=True)
         fsync_folder(folder)
         ledger = Ledger(self.out, folder / "ledger.jsonl")
+        scorer = Scorer(self.chain, folder)
         checked = check(self.inputs, self._facts_path, self.workers)
         names = [*self._train_tokenizer(checked, ledger), self._train_identifier(checked, ledger)]
         tokens = tokenizer.Tokenizer.load(self.out / "tokenizer")
         columns, encoded = self._encode(checked, tokens.text_sha256, ledger)
+        training = [corpus for corpus in self.corpora if corpus.split == "train"]
+        pairs = {corpus.key: self.selection.pairs(corpus) for corpus in training}
+        scored = scorer.score(checked.found, pairs, ledger)
         counts = report.Counts(tokens)
-        counted = self._count(columns, counts, ledger)
-        written = [*names, *counted, *encoded]
+        counted = self._count(columns, scored, counts, ledger)
+        written = [*names, *counted, *encoded, *scorer.names(scored)]
         made = report.make(checked.found, columns, counts)
         write_atomic(self.out / "report.json", json.dumps(made, ensure_ascii=False, indent=1))
         write_atomic(self.out / "report.html", report_page.to_html(made))
         ledger.compact(written)
         self._sweep(written)
-        self._write(checked, tokens.sha256, ledger.files(sorted(written)))
+        identity = [tokens.sha256, *scorer.models.values()]
+        self._write(checked, identity, ledger.files(sorted(written)))
         report.show(made)
         return Store.open(self.out)
 
@@ -224,7 +232,7 @@ class _Job:
     def _train_identifier(self, checked: Checked, ledger: Ledger) -> str:
         """Train the language identifier from some lines of every language."""
         name, languages = f"tokenizer/{IDENTIFIER}", self.selection.languages
-        key = _digest("identify", identify.FORMAT, languages, checked.hashes("train"))
+        key = _digest("identify", identify.TRAINING, languages, checked.hashes("train"))
         if not ledger.has(name, key):
             samples = {
                 code: checked.sample(code, min(_IDENTIFY_LINES, checked.lines(code)), 0)
@@ -258,6 +266,7 @@ class _Job:
             made = [_digest("column", *about, field) for field in item.source.fields]
             task = EncodeTask(
                 source=item.source,
+                rows=facts.rows,
                 columns=tuple(paths),
                 languages=item.languages,
                 tokenizer=self.out / "tokenizer",
@@ -268,11 +277,8 @@ class _Job:
                 keep_text=not train,
             )
             keys |= dict(zip(task.files, made * (len(task.files) // len(made)), strict=True))
-            if not all(ledger.has(f"store/{p.name}", keys[p]) for p in task.files):
-                tasks.append(task)
-        for task, _ in spread(encode, tasks, self.workers, "encoding"):
-            for path in task.files:
-                ledger.add(f"store/{path.name}", keys[path])
+            tasks.append(task)
+        encode_all(tasks, keys, ledger, self.workers)
         return columns, [f"store/{path.name}" for path in keys]
 
     def _further(self, train: bool, ledger: Ledger) -> _Further:
@@ -284,10 +290,14 @@ class _Job:
         return _Further(filters if train else (), wanted(self.chain, train), identifier)
 
     def _count(
-        self, columns: Mapping[tuple[str, str], Path], counts: report.Counts, ledger: Ledger
+        self,
+        columns: Mapping[tuple[str, str], Path],
+        scored: Made,
+        counts: report.Counts,
+        ledger: Ledger,
     ) -> list[str]:
         """The row pass over all corpora, counted; returns the files it wrote."""
-        by_split = {split: self._open(split, columns) for split in _SPLITS}
+        by_split = {split: self._open(split, columns, scored) for split in _SPLITS}
         test_sets = [*by_split["dev"], *by_split["test"]]
         looked_for = tally.known(self.chain, test_sets)
         written: list[str] = []
@@ -315,7 +325,7 @@ class _Job:
         return written
 
     def _open(
-        self, split: Split, columns: Mapping[tuple[str, str], Path]
+        self, split: Split, columns: Mapping[tuple[str, str], Path], scored: Made
     ) -> list[tally.CorpusColumns]:
         return [
             tally.CorpusColumns(
@@ -328,18 +338,21 @@ class _Job:
                     for (key, code), path in columns.items()
                     if key == corpus.key and wanted(self.chain, split == "train")
                 },
+                scores=scored.get(corpus.key, {}),
             )
             for corpus in self.corpora
             if corpus.split == split
         ]
 
-    def _write(self, checked: Checked, sha256: str, files: Mapping[str, tuple[int, str]]) -> None:
+    def _write(
+        self, checked: Checked, identity: Sequence[str], files: Mapping[str, tuple[int, str]]
+    ) -> None:
         """store.json, the last file: with it the store is whole."""
         config, selection = self.config, self.selection
         decisive = (config.filters, config.blocks.max_length, config.directions)
         about = {
             "format": FORMAT,
-            "fingerprint": _digest("store", FORMAT, checked.hashes(), sha256, decisive),
+            "fingerprint": _digest("store", FORMAT, checked.hashes(), *identity, decisive),
             "request": self.request,
             "manifest": self.manifest.name,
             "languages": selection.languages,
@@ -354,7 +367,10 @@ class _Job:
 
     def _sweep(self, written: Sequence[str]) -> None:
         """Remove what earlier configs or killed runs left behind."""
-        kept = {*written, *(f"store/{name}" for name in (self._facts_path.name, "ledger.jsonl"))}
+        kept = {
+            *written,
+            *(f"store/{name}" for name in (self._facts_path.name, "ledger.jsonl", MODELS)),
+        }
         for path in [*self.out.glob("store/*"), *self.out.glob("**/.*.tmp")]:
             if str(path.relative_to(self.out)) not in kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

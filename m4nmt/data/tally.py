@@ -18,7 +18,7 @@ from m4nmt.data.column import Column, write_arrow
 from m4nmt.data.directions import Pair
 from m4nmt.data.filters import partial
 from m4nmt.data.filters.features import Features
-from m4nmt.data.filters.settings import FilterChain, Overlap, RowFilter
+from m4nmt.data.filters.settings import EmbeddingScore, FilterChain, Overlap, RowFilter
 from m4nmt.data.leakage import Keys, Mask
 
 _BLOCK = 1 << 18
@@ -36,6 +36,7 @@ class CorpusColumns:
         alone: languages whose lines are wanted without a partner, sorted.
         keep: good rows by language; filled by `keep_rows`.
         features: of the columns, by language; none where no filter asks for any.
+        scores: files of scores, by pair and the filter that asks for them.
         dropped: good lines by language and row filter that it dropped.
         leaked: by row filter, the first few of those rows, each with a language in which it is
             known.
@@ -47,6 +48,7 @@ class CorpusColumns:
     alone: Sequence[str] = ()
     keep: dict[str, Mask] = field(default_factory=dict)
     features: Mapping[str, Features] = field(default_factory=dict)
+    scores: Mapping[Pair, Mapping[EmbeddingScore, Path]] = field(default_factory=dict)
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     leaked: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -31,6 +32,7 @@ TASKS = ("denoise",)
 MASK = "<mask>"
 MODEL, CARD = "tokenizer.model", "tokenizer.json"
 _LONGEST_LINE = 16384
+_ORIGIN = "<+"
 
 
 class TokenizerError(ValueError):
@@ -49,7 +51,7 @@ def task_tag(task: str) -> str:
 
 def origin_tag(tag: str) -> str:
     """The tag of what is known of a text."""
-    return f"<+{tag}>"
+    return f"{_ORIGIN}{tag}>"
 
 
 def extra_tags(directions: Iterable[Direction]) -> tuple[str, ...]:
@@ -166,7 +168,11 @@ class Tokenizer:
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The written form of each id."""
-        return [str(self._processor.id_to_piece(int(i))) for i in ids]
+        return list(map(self._written.__getitem__, ids))
+
+    @cached_property
+    def _written(self) -> tuple[str, ...]:
+        return tuple(map(str, self._processor.id_to_piece(list(range(self.size)))))
 
     def ids(self, pieces: Sequence[str]) -> list[int]:
         """The id of each written form."""
@@ -195,6 +201,12 @@ class Tokenizer:
     def tags(self) -> tuple[int, ...]:
         """Ids of all tags and of the mask: what a translation never holds."""
         return tuple(self._tags.values())
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """What a model can be told of a text (`origin_tag`), sorted."""
+        found = (name for name in self.extra if name.startswith(_ORIGIN))
+        return tuple(sorted(name[len(_ORIGIN) : -1] for name in found))
 
     def prefix(self, direction: Direction) -> list[int]:
         """The tags that open a source row: target language, the task if it is not translation, then
@@ -337,7 +349,7 @@ def _check_symbols(symbols: Sequence[str]) -> None:
                 f"tokenizer.symbols: {symbol!r} cannot stand in normalised text as one piece; "
                 "leave out spaces and what normalisation changes"
             )
-        if symbol in (*SPECIALS, MASK, *map(task_tag, TASKS)) or symbol[:2] in ("<2", "<+"):
+        if symbol in (*SPECIALS, MASK, *map(task_tag, TASKS)) or symbol[:2] in ("<2", _ORIGIN):
             raise TokenizerError(f"tokenizer.symbols: {symbol!r} would be a tag that text may hold")
     if len(set(symbols)) != len(symbols):
         raise TokenizerError("tokenizer.symbols: one of them is named twice")

@@ -231,6 +231,25 @@ def _joined(parts: Sequence[Ragged]) -> Ragged:
     return Ragged(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
+def _embedding_score(config: settings.EmbeddingScore, views: Sequence[View]) -> Verdict:
+    verdict = Verdict([])
+    # Sums and counts: of pairs' cosines, of those of lines thrown together, of these that pass.
+    found, thrown, passed = np.zeros(2), np.zeros(2), np.zeros(2)
+    for view in views:
+        scores, drop_R = view.scores[config], np.zeros(view.rows, bool)
+        for rows_R in view.blocks():
+            cosine_R, thrown_R = scores.of(rows_R)
+            drop_R[rows_R] = cosine_R < config.least
+            thrown_R = thrown_R[~np.isnan(thrown_R)]
+            found += cosine_R.sum(dtype=np.float64), len(cosine_R)
+            thrown += thrown_R.sum(dtype=np.float64), len(thrown_R)
+            passed += int(np.count_nonzero(thrown_R >= config.least)), len(thrown_R)
+        verdict.drop.append(drop_R)
+    told = {"mean": found, "thrown": thrown, "thrown_kept": passed}
+    verdict.facts = {name: float(sums[0] / sums[1]) for name, sums in told.items() if sums[1]}
+    return verdict
+
+
 _JUDGES: Mapping[type, Callable[[Any, Sequence[View]], Verdict]] = {
     settings.Identical: _identical,
     settings.MaxRatio: _max_ratio,
@@ -238,6 +257,7 @@ _JUDGES: Mapping[type, Callable[[Any, Sequence[View]], Verdict]] = {
     settings.Copied: _copied,
     settings.Numbers: _numbers,
     settings.Alignment: _alignment,
+    settings.EmbeddingScore: _embedding_score,
 }
 
 

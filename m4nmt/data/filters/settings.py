@@ -194,12 +194,36 @@ class Alignment:
             frequent as good ones) is below `region`, a misaligned region of the file is suspected,
             reported, and dropped whole.
         region: see `window`; 0 looks for no regions.
+        models: with more pairs of languages than this, most are judged through the language that
+            stands in most of them (through.py).
     """
 
     least: float = 0.8
     sample: int = 30_000
     window: int = 48
     region: float = 0.6
+    models: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingScore:
+    """Drop pairs whose sentences have vectors that point apart, by a pretrained encoder.
+
+    The score is the cosine of the two vectors; it needs the extra `embeddings`. Not in the default
+    chain: a model must be at hand, and every line goes through it.
+
+    Attributes:
+        model: folder of the encoder, or `owner/name` on the hub.
+        least: pairs below this cosine are dropped, -1 to 1. What is usual depends on the model: the
+            report has the mean cosine of pairs and of lines thrown together.
+        tokens: lines are cut after so many of the model's tokens.
+        prefix: put before every line, where a model wants one ("query: ").
+    """
+
+    model: str = "sentence-transformers/LaBSE"
+    least: float = 0.6
+    tokens: int = 256
+    prefix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +258,15 @@ LineFilter = (
 )
 RowFilter = Overlap | PartialOverlap
 PairFilter = (
-    Identical | Copied | MaxRatio | UnusualRatio | Numbers | Alignment | Duplicates | NearDuplicates
+    Identical
+    | Copied
+    | MaxRatio
+    | UnusualRatio
+    | Numbers
+    | Alignment
+    | EmbeddingScore
+    | Duplicates
+    | NearDuplicates
 )
 
 

@@ -5,8 +5,8 @@ Not its job: judging (pairs.py, near.py).
 Letters: R rows, of all of a corpus or of one block.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from m4nmt.data.column import Column
 from m4nmt.data.filters.alignment import Sides
 from m4nmt.data.filters.features import Features
+from m4nmt.data.filters.scores import Scores
+from m4nmt.data.filters.settings import EmbeddingScore
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -28,11 +30,13 @@ class View:
         columns: of the two languages.
         features: of the two; empty where no filter asked for any.
         present_R: rows that pair filters are asked about.
+        scores: of the rows, for each filter that asks for them.
     """
 
     columns: tuple[Column, Column]
     features: tuple[Features, ...]
     present_R: Mask
+    scores: Mapping[EmbeddingScore, Scores] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

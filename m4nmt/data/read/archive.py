@@ -1,5 +1,8 @@
 """Files in zip and tar archives from strangers, read one by one without unpacking the archive.
 
+A tar archive that is not packed is looked through once, header by header, and its files are then
+read where they lie; a packed one can only be read from its start.
+
 Links, devices, encrypted and sparse members and names that lead out of a folder are not read: such
 members are passed over, and refused where they are asked for. Not its job: packed members.
 """
@@ -9,8 +12,9 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
 from m4nmt.data.read.types import INSIDE, FormatError
 
@@ -81,24 +85,77 @@ class _Metered(io.RawIOBase):
             raise FormatError(f"{self._path}: has a header of over 1 MiB; pack it anew")
         return data
 
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
+class TarEntry(NamedTuple):
+    """A file in a tar archive: why it cannot be read, or ""; where its bytes are."""
+
+    problem: str
+    first: int
+    size: int
+
+
+@lru_cache(maxsize=8)
+def tar_entries(path: Path, _: tuple[int, int]) -> dict[str, TarEntry]:
+    """The files of a tar archive that is not packed; only headers are read.
+
+    Args:
+        path: of the archive.
+        _: its size and time of change: what was found is remembered until they change.
+
+    Raises:
+        FormatError: as of `TarWalk`.
+    """
+    with path.open("rb") as stream:
+        return TarWalk(stream, path, "r:").entries()
+
+
+class Span(io.RawIOBase):
+    """Some bytes of a file."""
+
+    def __init__(self, file: IO[bytes], entry: TarEntry) -> None:
+        file.seek(entry.first)
+        self._file, self._left = file, entry.size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(min(len(buffer), self._left))
+        if not data and self._left:
+            raise EOFError("it ends in the middle")
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
 
 class TarWalk:
-    """Goes once through an unpacked tar archive.
+    """Goes once through an unpacked tar archive, read from its start ("r|") or with leaps ("r:").
 
     Raises (all methods):
         FormatError: too many members, a header of a size that none needs, or as `choose`.
     """
 
-    def __init__(self, stream: IO[bytes], path: Path) -> None:
-        self._metered, self._path = _Metered(stream, path), path
-        self._tar = tarfile.open(fileobj=self._metered, mode="r|", encoding="utf-8")  # noqa: SIM115
+    def __init__(self, stream: IO[bytes], path: Path, mode: Literal["r|", "r:"] = "r|") -> None:
+        self._metered, self._path, self._leaps = _Metered(stream, path), path, mode == "r:"
+        self._tar = tarfile.open(fileobj=self._metered, mode=mode, encoding="utf-8")  # noqa: SIM115
         self._problems: dict[str, str] = {}
+        self._places: dict[str, tuple[int, int]] = {}
 
     def all(self) -> dict[str, str]:
         """The files of the archive, and why each cannot be read; "" where it can."""
         for _ in self._bodies():
             pass
         return self._problems
+
+    def entries(self) -> dict[str, TarEntry]:
+        """The files of the archive."""
+        return {name: TarEntry(why, *self._places[name]) for name, why in self.all().items()}
 
     def find(self, name: str) -> io.RawIOBase:
         """The bytes of a member."""
@@ -117,10 +174,11 @@ class TarWalk:
                 continue
             name = info.name.removeprefix("./")
             self._problems[name] = _TWICE if name in self._problems else _tar_problem(info)
+            self._places[name] = (info.offset_data, info.size)
             opened = self._tar.extractfile(info) if not self._problems[name] else None
             body = None if opened is None else _Body(opened, self._metered)
             yield name, body
-            while body is not None and body.read(_STEP):
+            while body is not None and not self._leaps and body.read(_STEP):
                 pass
             self._metered.left = _HEADER
 

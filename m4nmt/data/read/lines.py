@@ -9,24 +9,24 @@ import codecs
 from collections.abc import Iterator
 
 from m4nmt.data.read import types
-from m4nmt.data.read.types import NOT_UTF8, TOO_LONG, Faults, FormatError, Rows, Source
+from m4nmt.data.read.types import NOT_UTF8, TOO_LONG, Faults, FormatError, Rows, Skip, Source
 
 _BOM = codecs.BOM_UTF8
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
-def read(chunks: Iterator[bytes], source: Source, faults: Faults) -> Rows:
-    """A row of one text for each line."""
-    for _, text in numbered(chunks, source, faults):
+def read(chunks: Iterator[bytes], source: Source, faults: Faults, skip: Skip) -> Rows:
+    """A row of one text for each line; those passed over are neither decoded nor numbered."""
+    for _, text in numbered(chunks, source, faults, skip):
         yield (text,)
 
 
 def numbered(
-    chunks: Iterator[bytes], source: Source, faults: Faults
+    chunks: Iterator[bytes], source: Source, faults: Faults, skip: Skip | None = None
 ) -> Iterator[tuple[int, str | None]]:
     """The lines with their numbers, from 1; None for one that cannot be read."""
-    for number, raw in enumerate(split(chunks, str(source)), start=1):
+    for number, raw in enumerate(split(chunks, str(source), skip), start=1):
         text = None
         if raw is None:
             faults.add(TOO_LONG, f"{source}:{number}")
@@ -38,27 +38,44 @@ def numbered(
         yield number, text
 
 
-def split(chunks: Iterator[bytes], name: str) -> Iterator[bytes | None]:
+def split(chunks: Iterator[bytes], name: str, skip: Skip | None = None) -> Iterator[bytes | None]:
     """Lines without their ends; None for one longer than LONGEST_TEXT.
 
     Raises:
         FormatError: not text in UTF-8 or, with its mark, UTF-16.
     """
+    skip = skip or Skip()
     carry: list[bytes] = []
     size = 0
     for chunk in utf8(chunks, name):
+        if skip.rows:
+            chunk, passed = _after(chunk, skip)
+            carry, size = ([], 0) if passed else (carry, size)
         *whole, rest = chunk.split(b"\n")
         for line in whole:
-            size += len(line)
-            yield _join(carry, line) if size <= types.LONGEST_TEXT else None
+            if skip.rows:
+                skip.rows -= 1
+            else:
+                size += len(line)
+                yield _join(carry, line) if size <= types.LONGEST_TEXT else None
             carry, size = [], 0
         size += len(rest)
         if size <= types.LONGEST_TEXT:
             carry.append(rest)
         else:
             carry = []
-    if size:
+    if size and not skip.rows:
         yield _join(carry, b"") if size <= types.LONGEST_TEXT else None
+
+
+def _after(chunk: bytes, skip: Skip) -> tuple[bytes, bool]:
+    """What follows the lines that are passed over, and whether one of them ended here."""
+    ends = min(skip.rows, chunk.count(b"\n"))
+    skip.rows -= ends
+    # Cutting at the last end alone is a search from behind, and spares a list of all lines.
+    if skip.rows:
+        return chunk[chunk.rfind(b"\n") + 1 :], bool(ends)
+    return chunk.split(b"\n", ends)[ends], bool(ends)
 
 
 def utf8(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:

@@ -135,6 +135,17 @@ class Source:
 
 
 @dataclass
+class Skip:
+    """Rows that are passed over, told to a reader between two rows.
+
+    Attributes:
+        rows: how many of the next ones are still to be passed over; the reader counts down.
+    """
+
+    rows: int = 0
+
+
+@dataclass
 class Faults:
     """Rows and texts that were not taken as they are: how many by kind, and where the first are."""
 

@@ -182,7 +182,17 @@ def _problems(path: Path, stack: ExitStack) -> dict[str, str]:
     if kind == "zip":
         return archive.zip_problems(zipfile.ZipFile(head), path)
     stream = _unpacked(head, kind, file, str(path))
-    return archive.TarWalk(stream, path).all() if _is_tar(stream) else {}
+    if not _is_tar(stream):
+        return {}
+    if not kind:
+        return {name: entry.problem for name, entry in _entries(path).items()}
+    return archive.TarWalk(stream, path).all()
+
+
+def _entries(path: Path) -> dict[str, archive.TarEntry]:
+    """The files of a tar archive that is not packed."""
+    state = path.stat()
+    return archive.tar_entries(path, (state.st_size, state.st_mtime_ns))
 
 
 def _opened(source: Source, stack: ExitStack) -> IO[bytes]:
@@ -199,9 +209,15 @@ def _opened(source: Source, stack: ExitStack) -> IO[bytes]:
             raise FormatError(f"{source.path}: is no zip or tar archive that has {source.member}")
         return stream
     member = source.member
-    if not member:
-        member = archive.choose(source.path, "", _problems(source.path, stack))
-    body = archive.TarWalk(stream, source.path).find(member)
+    body: io.RawIOBase
+    if not kind:
+        entries = _entries(source.path)
+        member = archive.choose(source.path, member, {n: e.problem for n, e in entries.items()})
+        body = archive.Span(head, entries[member])
+    else:
+        if not member:
+            member = archive.choose(source.path, "", _problems(source.path, stack))
+        body = archive.TarWalk(stream, source.path).find(member)
     return _inner(_peekable(body), member, file, source)
 
 

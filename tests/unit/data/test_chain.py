@@ -249,7 +249,8 @@ def test_every_filter_has_a_name_under_which_it_is_counted() -> None:
     rows = {clean.name(one) for one in FilterChain().rows}
     given = {"", "unreadable", "empty"}
     assert set(clean.LINE_FILTERS) == given | names | rows
-    assert set(clean.PAIR_FILTERS) == {""} | {clean.name(one) for one in FilterChain().pairs}
+    pairs = {clean.name(one) for one in (*FilterChain().pairs, filters.EmbeddingScore())}
+    assert set(clean.PAIR_FILTERS) == {""} | pairs
     assert len(set(clean.LINE_FILTERS)) == len(clean.LINE_FILTERS) < 256
     flags = np.array([clean.OVERLAP, clean.PARTIAL_OVERLAP], np.uint8)
     assert [clean.LINE_FILTERS[i] for i in flags] == ["overlap", "partial_overlap"]

@@ -11,7 +11,7 @@ import pytest
 from data_made import config, lines, small, tree, write_lines
 
 from m4nmt.core.files import FolderLockedError, folder_lock
-from m4nmt.data import encode as encode_module
+from m4nmt.data import parts as parts_module
 from m4nmt.data import prepare as prepare_module
 from m4nmt.data.prepare import prepare
 from m4nmt.data.settings import DataConfig, FilterConfig
@@ -48,9 +48,9 @@ def remade(monkeypatch: pytest.MonkeyPatch, settings: DataConfig, out: Path) -> 
     """How many columns a run encodes, and whether it trains a tokenizer."""
     encoded: list[Any] = []
     trained: list[Any] = []
-    encode, train = encode_module.encode, prepare_module.tokenizer.train
+    encode, train = parts_module.encode, prepare_module.tokenizer.train
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "encode", lambda t: (encoded.append(t), encode(t))[1])
+        patch.setattr(parts_module, "encode", lambda *a: (encoded.append(a), encode(*a))[1])
         patch.setattr(
             prepare_module.tokenizer, "train", lambda *a: (trained.append(a), train(*a))[1]
         )
@@ -118,14 +118,14 @@ def test_a_killed_worker_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     whole = tree(prepare(settings, tmp_path / "whole").out)
     monkeypatch.setattr(prepare_module, "_SMALL", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "encode", _die)
+        patch.setattr(parts_module, "encode", _die)
         with pytest.raises(RuntimeError, match="encoding: a worker process was killed"):
             prepare(settings, tmp_path / "out", workers=2)
     prepare(settings, tmp_path / "out", workers=1)
     assert tree(tmp_path / "out") == whole
 
 
-def _die(task: Any) -> None:
+def _die(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
