@@ -63,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     handler = RichHandler(console=console, show_path=False, show_level=False, show_time=False)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    for name in ("httpx", "httpx2"):  # they tell of every request that `datasets` makes
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         code: int = args.perform(args)
     except BrokenPipeError:

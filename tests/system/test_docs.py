@@ -1,7 +1,8 @@
 """Every command in the documentation runs as it stands.
 
 A block after an HTML comment is treated as the comment says: `not run ...` gives the reason why it
-is left out here; `needs: ...` runs it after the quickstart, in the slow suite.
+is left out here; `needs: ...` runs it after the quickstart, in the slow suite. Pages about corpora
+run against real ones, in the slow suite too; the manifests that they show are read.
 """
 
 import contextlib
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from m4nmt.data.manifest import parse
+
 REPO = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*?) -->\n)?```bash\n(?P<code>.*?)```", re.S)
 PAGES = [
@@ -25,6 +28,9 @@ PAGES = [
     "docs/documents.md",
     "docs/decoding.md",
 ]
+CORPUS_PAGES = ["docs/data.md", "docs/corpora.md"]
+TOML = re.compile(r"```toml\n(.*?)```", re.S)
+BARE = re.compile(r"^```\n(?:(?!```).*\n)*?m4nmt .*\n", re.M)
 
 
 def blocks(page: str, needs: bool) -> str:
@@ -92,3 +98,33 @@ def test_commands_that_need_the_quickstart_run_after_it(tmp_path: Path) -> None:
     assert any("m4nmt serve" in script for script in scripts)
     run("\n".join(["m4nmt quickstart", *scripts]), tmp_path, timeout=1400)
     assert (tmp_path / "runs/quickstart/report/index.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_commands_about_corpora_run_on_real_ones(
+    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (shared_data / "multi30k").is_dir():
+        pytest.skip(f"{shared_data} has no multi30k")
+    monkeypatch.setenv("M4NMT_DATA", str(shared_data))
+    script = "\n".join(blocks(page, needs=False) for page in CORPUS_PAGES)
+    assert script.count("m4nmt prepare") > 4
+    run(script, tmp_path, timeout=1400)
+    assert (tmp_path / "vocabulary.html").exists()
+    assert (tmp_path / "runs/multi30k/data/store/store.json").exists()
+
+
+@pytest.mark.parametrize("page", [*PAGES, *CORPUS_PAGES])
+def test_no_command_hides_from_the_runner(page: str) -> None:
+    assert not BARE.findall((REPO / page).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", *CORPUS_PAGES])
+def test_manifests_of_the_page_are_ones(page: str, tmp_path: Path) -> None:
+    shown = TOML.findall((REPO / page).read_text(encoding="utf-8"))
+    assert shown
+    for number, text in enumerate(shown):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text, encoding="utf-8")
+        parse(path)
