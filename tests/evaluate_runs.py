@@ -103,6 +103,7 @@ class Knowing:
         self.directions = tuple(map(Direction.parse, self.card.directions))
         self.search = SearchConfig(beam=2)
         self.calls: list[int] = []
+        self.domains: list[str] = []  # that were asked for
         self.spoil: dict[str, str] = {}
 
     def translate(
@@ -113,10 +114,12 @@ class Knowing:
         config: SearchConfig | None = None,
         split: bool = True,
         guard: Guard | None = GUARD,
+        domain: str = "",
     ) -> list[list[Translation]]:
         assert not split, "test lines are translated as they are"
         assert guard is None, "what the search finds is scored"
         self.calls.append(len(texts))
+        self.domains.append(domain)
         out = []
         for text, s, t in zip(texts, src, tgt, strict=True):
             said = " ".join(WORDS[t][WORDS[s].index(word)] for word in text.split())

@@ -1,4 +1,4 @@
-"""Options of decoding that `translate`, `score`, `evaluate` and `serve` share."""
+"""Options of decoding that several verbs share. What is theirs alone stands with the verb."""
 
 import argparse
 from dataclasses import replace
@@ -32,13 +32,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:
-    """The options of SearchConfig that people change at the command line."""
+    """The options of SearchConfig that people change at the command line, but for `n_best`."""
+    parser.set_defaults(n_best=None)
     parser.add_argument("--beam", type=int, help="hypotheses per sentence; 1 is greedy")
-    parser.add_argument(
-        "--n-best",
-        type=int,
-        help="up to so many different translations per line, each led by the line's number",
-    )
     parser.add_argument("--length-alpha", type=float, help="length penalty exponent")
     parser.add_argument(
         "--max-ratio", type=float, help="most tokens of a translation for each token of its source"
@@ -64,6 +60,15 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-tokens", type=int, help="decoded together, beams included")
 
 
+def add_n_best(parser: argparse.ArgumentParser) -> None:
+    """--n-best, where more than one translation is shown."""
+    parser.add_argument(
+        "--n-best",
+        type=int,
+        help="up to so many different translations per line, each led by the line's number",
+    )
+
+
 def add_ensemble(parser: argparse.ArgumentParser) -> None:
     """--ensemble."""
     parser.add_argument(
@@ -73,6 +78,17 @@ def add_ensemble(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="one more model, with the same tokenizer, to decode with as one; repeatable",
+    )
+
+
+def add_domain(parser: argparse.ArgumentParser) -> None:
+    """--domain."""
+    parser.add_argument(
+        "--domain",
+        default="",
+        metavar="NAME",
+        help="what the text is about, as the manifest of the training data named it; "
+        "m4nmt languages RUN lists those that a model knows",
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m4nmt.cli.common import existing_run
-from m4nmt.cli.decoding import add_model, add_search, load_translator, search_from
+from m4nmt.cli.decoding import add_domain, add_model, add_search, load_translator, search_from
 from m4nmt.core.config import ConfigError, from_dict, to_dict
 from m4nmt.core.stages import EvaluateConfig
 
@@ -16,9 +16,10 @@ _OPTIONS = ("split", "sentences", "directions", "metrics")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, what to score, search options, where the report goes."""
+    """RUN, what to score, search options, --domain, where the report goes."""
     add_model(parser)
     add_search(parser)
+    add_domain(parser)
     parser.add_argument("--split", choices=("dev", "test"))
     parser.add_argument("--sentences", type=int, help="at most this many per direction; 0: all")
     parser.add_argument("--directions", nargs="+", metavar="PATTERN", help="e.g. 'eng_Latn-*'")
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         sets=_other_sets(args, config, translator),
         out=args.output,
         search=search_from(args, translator.search),
+        domain=args.domain,
         translator=translator,
     )
     print(json.dumps(to_dict(report), ensure_ascii=False) if args.json else markdown(report))

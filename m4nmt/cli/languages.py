@@ -1,4 +1,5 @@
-"""`m4nmt languages`: what a model speaks, or all languages that the known corpora have."""
+"""`m4nmt languages`: what a model speaks, and of which domains; or all languages that the known
+corpora have."""
 
 import argparse
 import json
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one row a language."""
+    """Print one row a language; below them a model's domains, where it knows any."""
     rows = _of_model(args.model) if args.model else _of_manifests()
     if args.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         table.add_row(*map(str, row.values()))
     Console().print(table)
+    if names := _domains(args.model) if args.model else ():
+        print(f"domains: {', '.join(names)}")
     return 0
 
 
@@ -49,6 +52,14 @@ def _of_model(path: Path) -> list[dict[str, Any]]:
         }
         for code in card.languages
     ]
+
+
+def _domains(path: Path) -> tuple[str, ...]:
+    from m4nmt.checkpoint.model import model_folder
+    from m4nmt.data.tokenizer import Tokenizer
+    from m4nmt.translate.domains import domains_of
+
+    return domains_of(Tokenizer.load(model_folder(existing_run(path))))
 
 
 def _of_manifests() -> list[dict[str, Any]]:

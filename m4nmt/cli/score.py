@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from m4nmt.cli.decoding import add_ensemble, add_model, load_translator
+from m4nmt.cli.decoding import add_domain, add_ensemble, add_model, load_translator
 from m4nmt.cli.lines import read_lines
 from m4nmt.core.config import ConfigError
 
@@ -11,9 +11,10 @@ HELP = "log-probability of each given translation, one a line"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, --ensemble, --from, --to, SOURCE, TARGET."""
+    """RUN, --ensemble, --domain, --from, --to, SOURCE, TARGET."""
     add_model(parser)
     add_ensemble(parser)
+    add_domain(parser)
     parser.add_argument("--from", dest="src", required=True, help="language code, or auto")
     parser.add_argument("--to", dest="tgt", required=True, help="language code")
     parser.add_argument("source", type=Path, help="text file, one sentence a line")
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
             "they must be line-aligned"
         )
     translator = load_translator(args)
-    for value in translator.score(sources, targets, args.src, args.tgt):
+    for value in translator.score(sources, targets, args.src, args.tgt, args.domain):
         print(f"{value:.4f}")
     return 0
 

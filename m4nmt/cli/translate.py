@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from m4nmt.cli.decoding import add_ensemble, add_model, add_search, load_translator, search_from
+from m4nmt.cli.decoding import add_n_best
 from m4nmt.cli.lines import read_lines
 from m4nmt.cli.marks import Marked
-from m4nmt.cli.wishes import add_wishes, check_search, terms_from, wish_from
-from m4nmt.core.stages import SearchConfig
+from m4nmt.cli.translating import Translating, add_translating
+from m4nmt.cli.wishes import add_line_wishes
 from m4nmt.translate.types import Translation
 from m4nmt.translate.wishes import WishError
 
@@ -20,18 +20,10 @@ _CHUNK = 512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, --from, --to, search options, wishes, --no-guard, --scores or --json."""
-    add_model(parser)
-    add_ensemble(parser)
-    parser.add_argument("--from", dest="src", required=True, help="language code, or auto")
-    parser.add_argument("--to", dest="tgt", required=True, help="language code")
-    add_search(parser)
-    add_wishes(parser)
-    parser.add_argument(
-        "--no-guard",
-        action="store_true",
-        help="neither mark what went wrong nor search it again",
-    )
+    """RUN, how to translate, --n-best, wishes of each line, --scores or --json."""
+    add_translating(parser)
+    add_n_best(parser)
+    add_line_wishes(parser)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--scores", action="store_true", help="score, tab, translation")
     shown.add_argument(
@@ -45,17 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Translate standard input; with --n-best each line gives up to n, led by its number. Lines
     that went wrong are told on standard error."""
-    wish, terms = wish_from(args), terms_from(args)
-    translator = load_translator(args)
-    search = search_from(args, translator.search)
-    check_search(wish, terms, search)
-    options: dict[str, Any] = {"token_scores": args.json, "align": args.json, "wishes": wish}
-    options |= {"terms": terms} | ({"guard": None} if args.no_guard else {})
+    translator = Translating(args)
     marked = Marked()
     try:
-        for number, best in _translated(translator, args, search, options):
+        for number, best in _translated(translator, args):
             marked.add(number, best[0].marks)
-            _show(best, number, search.n_best, args)
+            _show(best, number, translator.search.n_best, args)
     finally:
         if not args.json:
             marked.tell(sys.stderr)
@@ -63,14 +50,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _translated(
-    translator: Any, args: argparse.Namespace, search: SearchConfig, options: dict[str, Any]
+    translator: Translating, args: argparse.Namespace
 ) -> Iterator[tuple[int, list[Translation]]]:
     """(number, n-best translations) of each line."""
     lines = read_lines(sys.stdin.buffer, "standard input")
     number = 0
     while chunk := list(islice(lines, _CHUNK)):
         try:
-            found = translator.translate(chunk, args.src, args.tgt, search, **options)
+            found = translator.translate(
+                chunk, args.src, args.tgt, token_scores=args.json, align=args.json
+            )
         except WishError as error:
             if error.text is None:
                 raise

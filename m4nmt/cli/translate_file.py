@@ -2,34 +2,38 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from m4nmt.cli.decoding import add_model, add_search, load_translator, search_from
+from m4nmt.cli.marks import MEANINGS
+from m4nmt.cli.translating import Translating, add_translating
 from m4nmt.core.files import write_atomic
 from m4nmt.core.progress import progress
+from m4nmt.translate.types import Translation
+from m4nmt.translate.wishes import WishError
 
 HELP = "translate a document: text, Markdown, HTML, Word, subtitles, PO, XLIFF"
-_SHOWN = 10  # doubts
+_SHOWN = 10  # texts to look at
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """RUN, IN, OUT, --from, --to, search options."""
-    add_model(parser)
+    """RUN, IN, OUT, how to translate."""
+    add_translating(parser)
     parser.add_argument("input", type=Path, metavar="IN", help="its ending tells the format")
     parser.add_argument("output", type=Path, metavar="OUT")
-    parser.add_argument("--from", dest="src", required=True, help="language code, or auto")
-    parser.add_argument("--to", dest="tgt", required=True, help="language code")
-    add_search(parser)
 
 
-class _Searching:
-    """A translator that decodes as the command line says."""
+class _Listening:
+    """A translator whose marks are kept.
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._translator = load_translator(args)
-        self._search = search_from(args, self._translator.search)
+    Attributes:
+        marked: (text, why a person should look at it).
+    """
+
+    def __init__(self, translator: Translating) -> None:
+        self._translator = translator
+        self.marked: list[tuple[str, str]] = []
 
     def translate(
         self,
@@ -39,11 +43,15 @@ class _Searching:
         *,
         align: bool,
         cancelled: Callable[[], bool] | None,
-    ) -> Any:
+    ) -> list[list[Translation]]:
         """As Translator.translate."""
-        return self._translator.translate(
-            texts, src, tgt, self._search, align=align, cancelled=cancelled
-        )
+        try:
+            found = self._translator.translate(texts, src, tgt, align=align, cancelled=cancelled)
+        except WishError as error:  # a number of a text means nothing to whoever sees documents
+            raise WishError(error.why) from error
+        for text, (best, *_) in zip(texts, found, strict=True):
+            self.marked += ((text, MEANINGS.get(mark, mark)) for mark in best.marks)
+        return found
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         DocumentError: a document that is not to be translated; OUT is not touched.
+        WishError: a wish that cannot be granted; OUT is not touched.
     """
     from m4nmt.documents.fill import Watch
     from m4nmt.documents.formats import format_of
@@ -60,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if format_of(args.input.name) != format_of(args.output.name):
         raise DocumentError(f"{args.output} has the ending of another format than {args.input}")
     data = args.input.read_bytes()
-    translator = _Searching(args)
+    translator = _Listening(Translating(args))
     with progress(f"translating {args.input.name}") as bar:
         before = 0
 
@@ -72,14 +81,18 @@ def run(args: argparse.Namespace) -> int:
         watch = Watch(progress=told)
         out = translate_document(data, args.input.name, args.src, args.tgt, translator, watch=watch)
     write_atomic(args.output, out)
-    _show(watch.doubts)
+    _show([*((doubt.text, doubt.why) for doubt in watch.doubts), *translator.marked])
     return 0
 
 
-def _show(doubts: Sequence[Any]) -> None:
-    """On standard error, since the document is the output."""
-    for doubt in doubts[:_SHOWN]:
-        text = doubt.text if len(doubt.text) <= 60 else f"{doubt.text[:59]}…"
-        print(f"look at {text!r}: {doubt.why}", file=sys.stderr)
-    if len(doubts) > _SHOWN:
-        print(f"and at {len(doubts) - _SHOWN} more", file=sys.stderr)
+def _show(doubts: Iterable[tuple[str, str]]) -> None:
+    """Texts, each once, and why to look at them; on standard error, since the document is the
+    output."""
+    reasons: dict[str, list[str]] = {}
+    for text, why in dict.fromkeys(doubts):
+        reasons.setdefault(text, []).append(why)
+    for text, whys in islice(reasons.items(), _SHOWN):
+        short = text if len(text) <= 60 else f"{text[:59]}…"
+        print(f"look at {short!r}: {'; '.join(whys)}", file=sys.stderr)
+    if len(reasons) > _SHOWN:
+        print(f"and at {len(reasons) - _SHOWN} more", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What `m4nmt translate` is asked to say and not to say: its options and the file of terms.
+"""What a translation is asked to say and not to say: the options, and the file of terms.
 
 Not its job: what is promised of them (translate.wishes).
 """
@@ -12,17 +12,16 @@ from m4nmt.core.stages import SearchConfig
 from m4nmt.translate.wishes import Wish
 
 
-def add_wishes(parser: argparse.ArgumentParser) -> None:
-    """--prefix, --required, --forbidden, --terms."""
+def add_line_wishes(parser: argparse.ArgumentParser) -> None:
+    """--prefix, --required: what can be asked of a line, and hardly of every text of a document."""
     parser.add_argument("--prefix", default="", help="every translation begins with this")
-    for name, says in (("required", "occurs"), ("forbidden", "does not occur")):
-        parser.add_argument(
-            f"--{name}",
-            action="append",
-            default=[],
-            metavar="PHRASE",
-            help=f"{says} in any translation; repeatable",
-        )
+    _add_phrases(parser, "--required", "occurs in every translation; repeatable")
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """--forbidden, --terms."""
+    parser.set_defaults(prefix="", required=[])
+    _add_phrases(parser, "--forbidden", "occurs in no translation; repeatable")
     parser.add_argument(
         "--terms",
         type=Path,
@@ -31,8 +30,12 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_phrases(parser: argparse.ArgumentParser, option: str, says: str) -> None:
+    parser.add_argument(option, action="append", default=[], metavar="PHRASE", help=says)
+
+
 def wish_from(args: argparse.Namespace) -> Wish:
-    """What is wished of every line.
+    """What is wished of every text.
 
     Raises:
         ConfigError: a blank phrase, or one that is both required and forbidden.

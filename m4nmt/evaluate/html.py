@@ -49,7 +49,7 @@ def _facts(report: Report) -> str:
         "Step": f"{card.step:,}",
         "Directions": f"{len(report.scores):,}",
         "Lines": f"{sum(score.sentences for score in report.scores):,}",
-        "Decoding": decoding(report.search),
+        "Decoding": decoding(report),
         "Translated in": f"{report.seconds:,.0f} s",
         "Evaluated": report.date[:16].replace("T", " ") + " UTC",
         "Weights": card.weights_sha256[:12] or "unknown",

@@ -40,7 +40,7 @@ def markdown(report: Report) -> str:
         f"# Scores of {card.name}",
         f"{report.parameters:,} parameters, step {card.step:,}, weights "
         f"`{card.weights_sha256[:12]}`; {report.split} data, {report.date}; "
-        f"{decoding(report.search)}.",
+        f"{decoding(report)}.",
         _table(
             ["directions", "number", *(f"mean {NAMES[m]}" for m in metrics)],
             [

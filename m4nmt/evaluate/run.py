@@ -42,6 +42,7 @@ def evaluate(
     out: Path | None = None,
     search: SearchConfig | None = None,
     translator: Translator | None = None,
+    domain: str = "",
 ) -> Report:
     """Score a run or model folder and write its report.
 
@@ -52,15 +53,17 @@ def evaluate(
         out: folder of the report; None is the run's `report`.
         search: how to decode; None is the recipe's way.
         translator: already loaded; None loads the model.
+        domain: that the model is told of every text; empty: none.
 
     Raises:
+        DomainError: the model knows no such domain.
         ConfigError: no test data; says where it looked.
         ModelFolderError: no model, or a damaged one.
     """
     translator = translator or Translator.load(model)
     card = translator.card
     config = config or from_dict(EvaluateConfig, card.config.get("evaluate", {}))
-    search = search or translator.search
+    way = _Way(search or translator.search, domain)
     data = _open(store or model / "data")
     own = from_store(data, config.split) if data else []
     chosen = choose(own if sets is None else sets, config.directions)
@@ -71,11 +74,12 @@ def evaluate(
         )
     out = out or model / "report"
     facts = _Facts.of(model, translator, data)
-    scores, seconds = _scores(translator, chosen, config, search, facts, out)
+    scores, seconds = _scores(translator, chosen, config, way, facts, out)
     report = Report(
         card=card,
         parameters=facts.parameters,
-        search=search,
+        search=way.search,
+        domain=domain,
         split=config.split,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 1),
@@ -103,7 +107,7 @@ def attach(model: Path, report: Report) -> None:
                 name = f"{metric} {score.testset}" if several else metric
                 scores[score.direction][name] = round(value, 2)
     scores["split"] = report.split
-    scores["decoding"] = decoding(report.search)
+    scores["decoding"] = decoding(report)
     scores["date"] = report.date
     scores["signatures"] = list(report.signatures)
     write_scores(model, scores)
@@ -113,7 +117,7 @@ def _scores(
     translator: Translator,
     chosen: Sequence[Bitext],
     config: EvaluateConfig,
-    search: SearchConfig,
+    way: "_Way",
     facts: "_Facts",
     out: Path,
 ) -> tuple[tuple[DirectionScore, ...], float]:
@@ -123,13 +127,20 @@ def _scores(
     with progress("evaluating", len(chosen)) as ticker:
         for group in _groups(chosen, config.sentences):
             begun = time.monotonic()
-            outputs = _translate(translator, group, search)
+            outputs = _translate(translator, group, way)
             seconds += time.monotonic() - begun
             for item, translations in zip(group, outputs, strict=True):
                 scores.append(_score(item, translations, config, facts))
                 _keep(out, item, translations)
                 ticker.advance(1, _note(scores[-1]))
     return tuple(scores), seconds
+
+
+class _Way(NamedTuple):
+    """How lines are translated."""
+
+    search: SearchConfig
+    domain: str
 
 
 class _Item(NamedTuple):
@@ -187,13 +198,15 @@ def _groups(sets: Sequence[Bitext], sentences: int) -> Iterator[list[_Item]]:
 
 
 def _translate(
-    translator: Translator, group: Sequence[_Item], search: SearchConfig
+    translator: Translator, group: Sequence[_Item], way: _Way
 ) -> list[list[Translation]]:
     """The best translation of every line, by test set. A line is a unit, as it was in training."""
     texts = [text for item in group for text in item.sources]
     src = [item.set.direction.src for item in group for _ in item.sources]
     tgt = [item.set.direction.tgt for item in group for _ in item.sources]
-    found = translator.translate(texts, src, tgt, search, split=False, guard=None)
+    found = translator.translate(
+        texts, src, tgt, way.search, split=False, guard=None, domain=way.domain
+    )
     best = [options[0] for options in found]
     out, start = [], 0
     for item in group:

@@ -79,6 +79,7 @@ class Report:
         card: of the model that was scored.
         parameters: of that model.
         search: how it decoded.
+        domain: that it was told of every text; empty: none.
         split: of the corpora.
         date: of the evaluation, ISO 8601, UTC.
         seconds: of translating, without loading.
@@ -90,6 +91,7 @@ class Report:
     card: CheckpointCard
     parameters: int
     search: SearchConfig
+    domain: str = ""
     split: str
     date: str
     seconds: float
@@ -133,8 +135,9 @@ def mean(scores: Iterable[DirectionScore], metric: str) -> float | None:
     return fmean(values) if values else None
 
 
-def decoding(search: SearchConfig) -> str:
+def decoding(report: Report) -> str:
     """How it was decoded, in words."""
+    search, domain = report.search, f", domain {report.domain}" if report.domain else ""
     if search.sample:
-        return f"sampling, temperature {search.temperature:g}, seed {search.seed}"
-    return f"beam {search.beam}, length penalty {search.length_alpha:g}"
+        return f"sampling, temperature {search.temperature:g}, seed {search.seed}{domain}"
+    return f"beam {search.beam}, length penalty {search.length_alpha:g}{domain}"

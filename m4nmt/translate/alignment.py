@@ -15,6 +15,7 @@ G key/value heads, W head width, D width.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from m4nmt.model.attention import CrossAttention
 from m4nmt.model.flow import Projection, Tokens
 from m4nmt.model.translation import TranslationModel
 from m4nmt.translate.batching import pack
+from m4nmt.translate.decoder import Symbols
 from m4nmt.translate.scoring import pad
 
 Pairs = tuple[tuple[int, int], ...]
@@ -84,67 +86,57 @@ def _nothing(states_BTD: Tensor, project: Projection) -> Tensor:
     return states_BTD
 
 
-def align(
-    model: TranslationModel,
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    tags: int,
-    bos: int,
-    budget: int,
-    device: torch.device,
-) -> list[Pairs]:
-    """(source token, target token) of every target token, tags not counted.
+@dataclass(frozen=True)
+class Aligner:
+    """A model whose attention is read.
 
-    Args:
-        sources: whole source rows, tags and end included, neither of which is aligned to.
-        targets: ids without begin and end.
-        tags: at the head of each source row.
-        budget: padded tokens of a batch, on the longer side.
+    Rows are whole source rows; how many tags each begins with is seen in the row itself. Neither
+    the tags nor the end are aligned to. Targets are ids without begin and end. `budget` is of a
+    batch: padded tokens, on the longer side.
+
+    Attributes:
+        symbols: of its vocabulary.
     """
-    found: list[Pairs] = [()] * len(sources)
-    for i, words_TS in _read(model, sources, targets, tags, bos, budget, device):
-        found[i] = tuple((s, t) for t, s in enumerate(words_TS.argmax(1).tolist()))
-    return found
 
+    model: TranslationModel
+    symbols: Symbols
 
-def cover(
-    model: TranslationModel,
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    tags: int,
-    bos: int,
-    budget: int,
-    device: torch.device,
-) -> list[tuple[float, ...]]:
-    """How much each source token is looked at in all steps together; arguments as of `align`.
+    def align(
+        self, rows: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], budget: int
+    ) -> list[Pairs]:
+        """(source token, target token) of every target token, tags not counted."""
+        found: list[Pairs] = [()] * len(rows)
+        for i, words_TS in self._read(rows, targets, budget):
+            found[i] = tuple((s, t) for t, s in enumerate(words_TS.argmax(1).tolist()))
+        return found
 
-    Each target token has one look to give, of which the tags and the end get nothing.
-    """
-    found = [(0.0,) * max(0, len(source) - tags - 1) for source in sources]
-    for i, words_TS in _read(model, sources, targets, tags, bos, budget, device):
-        looks_TS = words_TS / words_TS.sum(1, keepdim=True).clamp(min=1e-9)
-        found[i] = tuple(looks_TS.sum(0).tolist())
-    return found
+    def cover(
+        self, rows: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], budget: int
+    ) -> list[tuple[float, ...]]:
+        """How much each source token is looked at in all steps together.
 
+        Each target token has one look to give, of which the tags and the end get nothing.
+        """
+        found = [(0.0,) * max(0, len(row) - self.symbols.leading(row) - 1) for row in rows]
+        for i, words_TS in self._read(rows, targets, budget):
+            looks_TS = words_TS / words_TS.sum(1, keepdim=True).clamp(min=1e-9)
+            found[i] = tuple(looks_TS.sum(0).tolist())
+        return found
 
-def _read(
-    model: TranslationModel,
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    tags: int,
-    bos: int,
-    budget: int,
-    device: torch.device,
-) -> Iterator[tuple[int, Tensor]]:
-    """(number, attention [T,S] of target to source tokens, tags and end left out) of every pair
-    that has both."""
-    layers, shift = Reading.of(model)
-    lengths = [max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)]
-    full = [i for i, target in enumerate(targets) if target and len(sources[i]) > tags + 1]
-    for group in pack([lengths[i] for i in full], 1, budget):
-        rows = [full[i] for i in group]
-        src_BS = pad([sources[i] for i in rows], device)
-        tgt_BT = pad([[bos, *targets[i]] for i in rows], device)
-        weights_BTS = attention(model, layers, src_BS, tgt_BT)
-        for i, weights_TS in zip(rows, weights_BTS, strict=True):
-            yield i, weights_TS[shift : len(targets[i]) + shift, tags : len(sources[i]) - 1]
+    def _read(
+        self, rows: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], budget: int
+    ) -> Iterator[tuple[int, Tensor]]:
+        """(number, attention [T,S] of target to source tokens, tags and end left out) of every
+        pair that has both."""
+        device = next(self.model.parameters()).device
+        layers, shift = Reading.of(self.model)
+        tags = [self.symbols.leading(row) for row in rows]
+        lengths = [max(len(s), len(t)) for s, t in zip(rows, targets, strict=True)]
+        full = [i for i, target in enumerate(targets) if target and len(rows[i]) > tags[i] + 1]
+        for numbers in pack([lengths[i] for i in full], 1, budget):
+            group = [full[n] for n in numbers]
+            src_BS = pad([rows[i] for i in group], device)
+            tgt_BT = pad([[self.symbols.bos, *targets[i]] for i in group], device)
+            weights_BTS = attention(self.model, layers, src_BS, tgt_BT)
+            for i, weights_TS in zip(group, weights_BTS, strict=True):
+                yield i, weights_TS[shift : len(targets[i]) + shift, tags[i] : len(rows[i]) - 1]

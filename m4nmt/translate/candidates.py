@@ -84,8 +84,8 @@ def sort(found: Sequence[Found], ends: Ends) -> Sorted:
     """Tell them apart. An end symbol inside spoils a hypothesis, too: it went on after its end."""
     parts = Sorted([], [], [])
     for one in found:
-        *inside, last = one.tokens
-        if not ends.all.isdisjoint(inside):
+        last = one.tokens[-1]
+        if not ends.all.isdisjoint(one.tokens[:-1]):
             parts.spoilt.append(one)
         elif last == ends.end:
             parts.finished.append(one)
@@ -119,17 +119,18 @@ def certain(
         limit: of this sentence; the batch may have gone on beyond.
     """
     parts = sort(found, ends)
-    last = max(len(one.tokens) for one in found)
+    last = max([len(one.tokens) for one in found])
     if len(parts.finished) < len(found) and last < limit:
         return Again(limit, True)
     within = [one for one in parts.finished if len(one.tokens) <= limit]
     if not within:
         return Again(limit, False)
-    sums = [min(one.total for one in found), *(one.total for one in parts.spoilt)]
-    steps = min(last, limit)
     best = _ranked(within, config, finished=True)
-    sure = config.beam == 1 or _beats(best, max(sums), steps, config)
-    return best if sure else Again(steps, False)
+    if config.beam == 1:
+        return best
+    sums = [min([one.total for one in found]), *[one.total for one in parts.spoilt]]
+    steps = min(last, limit)
+    return best if _beats(best, max(sums), steps, config) else Again(steps, False)
 
 
 def _beats(best: Sequence[Best], total: float, steps: int, config: SearchConfig) -> bool:

@@ -141,6 +141,7 @@ class CTranslate2:
         self._forbidden = [self._pieces[i] for i in symbols.forbidden]
         self._end = self._pieces[symbols.eos]
         self._ends = Ends(self._end, frozenset([self._end, *self._forbidden]))
+        self._symbols = symbols
         self._positions = positions
         self._shift = shift
         self._make_native = native
@@ -167,7 +168,7 @@ class CTranslate2:
             NoNativeError: draws, groups or constraints, where the native engine is not at hand.
             ValueError: a row of one symbol, which CTranslate2 takes for an empty text.
         """
-        if any(len(row) < 2 for row in rows):
+        if min(map(len, rows), default=2) < 2:
             raise ValueError("a source row needs a tag and an end symbol at least")
         if config.sample or config.groups > 1:
             return self._stand_in().decode(rows, limits, config, cancelled, constraints)
@@ -216,7 +217,8 @@ class CTranslate2:
         """As the protocol says. Of a decoder of two or three layers only the last one's attention
         is read, where the native engine reads all."""
         lengths = [max(len(s), len(t)) for s, t in zip(rows, targets, strict=True)]
-        full = [i for i, target in enumerate(targets) if target and len(rows[i]) > 2]
+        tags = [self._symbols.leading(row) for row in rows]
+        full = [i for i, target in enumerate(targets) if target and len(rows[i]) > tags[i] + 1]
         groups = [[full[g] for g in group] for group in pack([lengths[i] for i in full], 1, budget)]
 
         def submit(group: list[int]) -> list[Any]:
@@ -237,7 +239,7 @@ class CTranslate2:
         for group, results in self._in_flight(groups, submit, None):
             for i, result in zip(group, results, strict=True):
                 steps = result.attention[0][self._shift : len(targets[i]) + self._shift]
-                sources = (words[1 : len(rows[i]) - 1] for words in steps)
+                sources = (words[tags[i] : len(rows[i]) - 1] for words in steps)
                 pairs[i] = tuple((s.index(max(s)), t) for t, s in enumerate(sources))
         return pairs
 

@@ -7,8 +7,9 @@ else of models, caches and devices, so that a table of numbers can stand in for 
 Shape letters: B sentences, K beams, R = B*K rows, V vocabulary.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 import torch
@@ -35,16 +36,22 @@ class Symbols:
     Attributes:
         bos: the first decoder input.
         eos: ends a sentence.
-        forbidden: never generated (padding, unknown, begin, language and task tags).
+        forbidden: never generated (padding, unknown, begin, tags).
+        tags: what a source row may begin with, before its text.
     """
 
     bos: int
     eos: int
     forbidden: tuple[int, ...] = ()
+    tags: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if self.eos in self.forbidden:
             raise ValueError("the end symbol must not be forbidden")
+
+    def leading(self, row: Sequence[int]) -> int:
+        """How many tags a source row begins with."""
+        return sum(1 for _ in takewhile(self.tags.__contains__, row))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ Not its job: where sentences end (segment), decoding, or ids.
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from m4nmt.data.types import Direction
@@ -68,9 +69,13 @@ class Document:
             return cls(direction, (Part(text, False),))
         return cls(direction, tuple(split(text, direction.src, sentences)))
 
-    def to_translate(self) -> Iterator[str]:
+    def to_translate(self) -> tuple[str, ...]:
         """The parts that a model is needed for."""
-        return (part.text for part in self.parts if part.sentence and has_words(part.text))
+        return self._wanted
+
+    @cached_property
+    def _wanted(self) -> tuple[str, ...]:
+        return tuple(part.text for part in self.parts if part.sentence and has_words(part.text))
 
     def cut(self, fits: Callable[[str], bool]) -> "Document":
         """With its sentences in parts that fit."""
@@ -90,7 +95,7 @@ class Document:
         Raises:
             LostSentenceError: not as many as sentences, or one without a translation.
         """
-        wanted = list(self.to_translate())
+        wanted = self._wanted
         if len(options) != len(wanted) or not all(options):
             got = sum(map(bool, options))
             raise LostSentenceError(
@@ -105,6 +110,8 @@ class Document:
         return [self._join(way) for way in combine(choices, n_best)]
 
     def _join(self, way: Sequence[Translation]) -> Translation:
+        if len(self.parts) == len(way) == 1 and len(way[0].marks) < 2:
+            return way[0]
         texts = [translation.text for translation in way]
         placed = join(self.parts, texts, self.direction.src, self.direction.tgt)
         begins = zip(way, placed.source_begins, placed.target_begins, strict=True)
@@ -125,6 +132,8 @@ class Document:
 def combine(options: Iterable[Sequence[Translation]], n_best: int) -> list[tuple[Translation, ...]]:
     """The n best ways to take one of each: those in which the fewest lack a phrase that must occur,
     then the fewest are cut; then by sum of utilities, then of scores; best first."""
+    if n_best == 1:
+        return [tuple(choices[0] for choices in options)]
     chosen: list[Translation] = []
     before: list[int] = []  # number of the choice that each choice follows; -1: none
     ends: list[tuple[_Worth, int]] = [(_Worth(0, 0, 0.0, 0.0), -1)]

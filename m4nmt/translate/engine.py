@@ -12,8 +12,8 @@ from torch import Tensor
 from m4nmt.core.stages import SearchConfig
 from m4nmt.model.settings import Learned
 from m4nmt.model.translation import TranslationModel
-from m4nmt.translate import alignment, scoring
-from m4nmt.translate.alignment import Pairs
+from m4nmt.translate import scoring
+from m4nmt.translate.alignment import Aligner, Pairs
 from m4nmt.translate.constraints import Constraint
 from m4nmt.translate.decoder import Cancelled, Decoder, Hypothesis, Symbols
 from m4nmt.translate.dispatch import search_all
@@ -48,10 +48,10 @@ class Engine(Protocol):
         """log p of every token of each target (end included) after its source row."""
 
     def align(self, rows: Rows, targets: Rows, budget: int) -> list[Pairs]:
-        """(source token, target token) of each target, without end; a row's tag is not counted."""
+        """(source token, target token) of each target, without end; tags are not counted."""
 
     def cover(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
-        """How much each source token, tag and end not counted, is looked at while each target
+        """How much each source token, tags and end not counted, is looked at while each target
         (without end) is made, in all."""
 
 
@@ -66,6 +66,7 @@ class Native:
     def __init__(self, model: TranslationModel, symbols: Symbols) -> None:
         self._model = model.eval()
         self._halves = Halves.of(model)
+        self._aligner = Aligner(self._model, symbols)
         self.symbols = symbols
         self.device = next(model.parameters()).device
 
@@ -106,10 +107,8 @@ class Native:
 
     def align(self, rows: Rows, targets: Rows, budget: int) -> list[Pairs]:
         """As the protocol says."""
-        bos, where = self.symbols.bos, self.device
-        return alignment.align(self._model, rows, targets, 1, bos, budget, where)
+        return self._aligner.align(rows, targets, budget)
 
     def cover(self, rows: Rows, targets: Rows, budget: int) -> list[tuple[float, ...]]:
         """As the protocol says."""
-        bos, where = self.symbols.bos, self.device
-        return alignment.cover(self._model, rows, targets, 1, bos, budget, where)
+        return self._aligner.cover(rows, targets, budget)

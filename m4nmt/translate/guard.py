@@ -66,6 +66,10 @@ def repeated(
     source: Sequence[object], target: Sequence[object], guard: Guard
 ) -> tuple[object, ...]:
     """What a translation says again and again although its source does not; else nothing."""
+    # Of three times a unit on end two thirds were said before: most translations say less twice.
+    least = max(guard.loop_pieces, guard.loop_share * len(target))
+    if 3 * (len(target) - len(set(target))) < 2 * least:
+        return ()
     length, unit = loop(target)
     if length < guard.loop_pieces or length <= guard.loop_share * len(target):
         return ()
@@ -77,7 +81,7 @@ def faults(source: Sequence[object], translation: Translation, guard: Guard) -> 
     """Marks of a translation, but for its language.
 
     Args:
-        source: pieces.
+        source: pieces, or their ids.
     """
     ours, theirs = len(source), len(translation.tokens)
     short = ours > _ROOM and theirs * guard.ratio < ours

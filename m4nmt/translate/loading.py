@@ -111,5 +111,6 @@ def longest_row(card: CheckpointCard) -> int:
 
 def symbols(tokenizer: Tokenizer) -> Symbols:
     """What the search must know of the vocabulary: no special and no tag is ever generated."""
-    forbidden = {tokenizer.pad, tokenizer.unk, tokenizer.bos, *tokenizer.tags}
-    return Symbols(tokenizer.bos, tokenizer.eos, tuple(sorted(forbidden)))
+    tags = frozenset(tokenizer.tags)
+    forbidden = {tokenizer.pad, tokenizer.unk, tokenizer.bos, *tags}
+    return Symbols(tokenizer.bos, tokenizer.eos, tuple(sorted(forbidden)), tags)

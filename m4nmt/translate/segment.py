@@ -24,6 +24,7 @@ _ENDS = frozenset(_SPACED + _UNSPACED)
 _CLOSERS = "\"'”’»›«‹)]}“‘」』】〉》〕）］｝＂＇｣"
 _SURE_CLOSERS = "”’»›)]}」』】〉》〕）］｝｣"  # never open a quotation where no space follows
 _OPENERS = "\"'“‘«‹„‚([{¿¡「『【〈《〔（［｛—–-*•"
+_LAST = _ENDS.union(_CLOSERS)  # what the last word of a sentence ends with
 _CLAUSES = ",;:，、；：،؛՝፣፤፥၊។\u0f0d—–"
 
 _SPACE = re.compile(r"\s+")
@@ -121,8 +122,8 @@ def _breaks(text: str, language: str, sentences: bool) -> list[tuple[int, int]]:
         edge = start == 0 or end == len(text)
         if (
             edge
-            or _LINE.search(match.group())
-            or (sentences and _ends(text, begin, start, end, language))
+            or _LINE.search(text, start, end)
+            or (sentences and text[start - 1] in _LAST and _ends(text, begin, start, end, language))
         ):
             spans.append((start, end))
             begin = end

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from m4nmt.core.stages import SearchConfig
@@ -41,11 +42,13 @@ class Identifies(Protocol):
 
 
 class Unit(NamedTuple):
-    """A sentence, the language it goes into, and what is wished of it."""
+    """A sentence, the language it goes into, what is wished of it, and what is known of it
+    (`Direction.tags`)."""
 
     text: str
     tgt: str
     wish: Wish = NOTHING
+    tags: tuple[str, ...] = ()
 
 
 class Order(NamedTuple):
@@ -175,7 +178,7 @@ class Sentences:
         return [one_line(text) for text in self._tokenizer.decode(tokens)]
 
     def _task(self, unit: Unit, ids: Sequence[int], config: SearchConfig) -> Task:
-        direction = Direction(unit.tgt, unit.tgt)
+        direction = Direction(unit.tgt, unit.tgt, tags=unit.tags)
         constraint = self._speller.constraint(unit.wish, direction)
         asked = len(constraint.prefix) + sum(min(map(len, x)) for x in constraint.required)
         limit = math.ceil(config.max_ratio * len(ids)) + config.max_extra + asked
@@ -204,8 +207,11 @@ class Sentences:
         if order.token_scores or config.coverage:
             found = self._with_scores(rows, found, config.batch_tokens)
         found = coverage.rank_again(self._engine, rows, found, config.coverage, config.batch_tokens)
-        pairs = zip(tasks, found, strict=True)
-        return [self._readable(hypotheses, task.unit.tgt, config) for task, hypotheses in pairs]
+        lines = iter(self._lines([_said(h) for best in found for h in best]))
+        return [
+            self._readable(best, list(islice(lines, len(best))), task.unit.tgt, config)
+            for task, best in zip(tasks, found, strict=True)
+        ]
 
     def _with_scores(
         self, rows: Sequence[list[int]], hypotheses: Sequence[list[Hypothesis]], budget: int
@@ -221,16 +227,18 @@ class Sentences:
         ]
 
     def _readable(
-        self, hypotheses: Sequence[Hypothesis], language: str, config: SearchConfig
+        self,
+        hypotheses: Sequence[Hypothesis],
+        lines: Sequence[str],
+        language: str,
+        config: SearchConfig,
     ) -> list[Translation]:
-        """As texts, each text once with its best score; where nothing at all was found, an empty
-        one that is not finished."""
-        tokens = [h.tokens[:-1] if h.finished else h.tokens for h in hypotheses]
-        lines = self._lines(tokens)
+        """With their texts, each text once with its best score; where nothing at all was found, an
+        empty one that is not finished."""
         readable: dict[str, Translation] = {}
-        for line, h, ids in zip(lines, hypotheses, tokens, strict=True):
+        for line, h in zip(lines, hypotheses, strict=True):
             if line not in readable:
-                readable[line] = self._translation(line, h, ids, config.length_alpha)
+                readable[line] = self._translation(line, h, config.length_alpha)
         if not readable:
             return [Translation("", 0.0, finished=False)]
         if not config.risk:
@@ -241,9 +249,8 @@ class Sentences:
         ranked = [replace(translation, utility=gain) for translation, gain in made]
         return sorted(ranked, key=lambda t: (-t.utility, -t.score, t.text))
 
-    def _translation(
-        self, text: str, h: Hypothesis, ids: Sequence[int], alpha: float
-    ) -> Translation:
+    def _translation(self, text: str, h: Hypothesis, alpha: float) -> Translation:
+        ids = _said(h)
         total = math.fsum(h.logp) if h.logp else h.score * length_penalty(len(h.tokens), alpha)
         return Translation(
             text,
@@ -306,11 +313,12 @@ class Sentences:
         out: list[list[Translation]] = []
         at = 0
         for task, best in zip(tasks, found, strict=True):
-            pieces, marked = self._tokenizer.pieces(task.ids), []
+            marked = []
             for translation in best:
-                marks = guard.faults(pieces, translation, limits)
+                marks = guard.faults(task.ids, translation, limits)
                 marks += ("language",) if strange[at] else ()
-                marked.append(replace(translation, marks=marks))
+                same = marks == translation.marks
+                marked.append(translation if same else replace(translation, marks=marks))
                 at += 1
             out.append(marked)
         return out
@@ -342,3 +350,8 @@ class Sentences:
                 [replace(t, alignment=links(next(pairs), pieces, t.tokens, where)) for t in best]
             )
         return aligned
+
+
+def _said(h: Hypothesis) -> tuple[int, ...]:
+    """Without the end symbol."""
+    return h.tokens[:-1] if h.finished else h.tokens

@@ -10,14 +10,16 @@ Not its job: searching (search, sampling), cutting (segment), serving, files of 
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from m4nmt.checkpoint.card import CheckpointCard
 from m4nmt.core.config import ConfigError
 from m4nmt.core.stages import SearchConfig
+from m4nmt.data import origin
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction
-from m4nmt.translate import engines, loading
+from m4nmt.translate import domains, engines, loading
 from m4nmt.translate import wishes as wished
 from m4nmt.translate.decoder import Cancelled
 from m4nmt.translate.document import Document, TextError, checked
@@ -42,6 +44,7 @@ class Translator:
         card: of the model folder.
         languages: every language the model has a tag for, sorted.
         directions: those it was trained on; others are allowed (zero-shot).
+        domains: that a text can be said to be of, sorted; named as in the training's manifest.
         search: how it decodes unless told otherwise, from the recipe.
     """
 
@@ -55,14 +58,14 @@ class Translator:
         self.card = card
         self.languages = tuple(sorted(card.languages))
         self.directions = tuple(map(Direction.parse, card.directions))
+        self.domains = domains.domains_of(tokenizer)
         self.search = loading.search_config(card)
         self._engine = engine
         self._tokenizer = tokenizer
         self._identifier = identifier
         seen = loading.longest_row(card)
-        specials = len(tokenizer.source([], Direction(self.languages[0], self.languages[0])))
         self._sentences = Sentences(engine, tokenizer, self.languages, identifier)
-        self._room = min(seen, engine.positions or seen) - specials
+        self._longest = min(seen, engine.positions or seen)
 
     @classmethod
     def load(
@@ -134,6 +137,7 @@ class Translator:
         wishes: Wish | Sequence[Wish] | None = None,
         terms: Mapping[str, str] | None = None,
         guard: Guard | None = GUARD,
+        domain: str | Sequence[str] = "",
     ) -> list[list[Translation]]:
         """n-best translations of each text, best first, in the order of the texts.
 
@@ -156,9 +160,10 @@ class Translator:
             terms: {source term: its translation}: required of a sentence where the term occurs.
             guard: what counts as gone wrong: such sentences are searched once more in another way,
                 the better result is taken, and what is wrong is in its `marks`. None: nothing.
+            domain: of `domains`, one, or one for each text; empty: nothing is known of it.
 
         Raises:
-            LanguageError: a language that the model does not know.
+            LanguageError, DomainError: a language or domain that the model does not know.
             TextError: a text that is not valid Unicode.
             WishError: a wish that cannot be granted; SearchError: not together with `config`.
             NoNativeError: an export was loaded, and this is not CTranslate2's to do.
@@ -167,7 +172,7 @@ class Translator:
         config = config or self.search
         texts = checked(texts)
         each = wished.per_text(wishes, len(texts))
-        documents, ids = self._opened(texts, self._directions(texts, src, tgt), split)
+        documents, ids = self._opened(texts, self._directions(texts, src, tgt, domain), split)
         units = _units(documents, each, Glossary(terms or {}))
         order = Order(config, cancelled, token_scores, align, guard)
         found = self._sentences.translate([u for of in units for u in of], ids, order)
@@ -186,6 +191,7 @@ class Translator:
         config: SearchConfig | None = None,
         cancelled: Cancelled | None = None,
         guard: Guard | None = GUARD,
+        domain: str = "",
     ) -> list[NextWord]:
         """What could come next in the translation after `prefix`: up to `n` different words, best
         first, each with the best translation of the whole text that was found with it.
@@ -199,6 +205,7 @@ class Translator:
             prefix: the translation up to the word in question, of all sentences before it, too.
             config: beams of it, and lengths; always beam search.
             guard: marks translations; none is searched again.
+            domain: of the text.
 
         Raises:
             ValueError: no word asked for.
@@ -207,7 +214,7 @@ class Translator:
         if n < 1:
             raise ValueError(f"need n >= 1 words, got {n}")
         texts = checked([text])
-        directions = self._directions(texts, src, tgt)
+        directions = self._directions(texts, src, tgt, domain)
         (document,), ids = self._opened(texts, directions, True)
         [units] = _units([document], [Wish(prefix)], Glossary({}))
         if not units:
@@ -230,9 +237,10 @@ class Translator:
         targets: Sequence[str],
         src: str | Sequence[str],
         tgt: str | Sequence[str],
+        domain: str | Sequence[str] = "",
     ) -> list[float]:
         """log p of each target given its source: the sum over its pieces and the end, in nats."""
-        return [sum(tokens) for tokens in self.score_tokens(sources, targets, src, tgt)]
+        return [sum(tokens) for tokens in self.score_tokens(sources, targets, src, tgt, domain)]
 
     def score_tokens(
         self,
@@ -240,17 +248,18 @@ class Translator:
         targets: Sequence[str],
         src: str | Sequence[str],
         tgt: str | Sequence[str],
+        domain: str | Sequence[str] = "",
     ) -> list[tuple[float, ...]]:
         """log p of every piece of each target, and of its end. Texts are scored whole.
 
         Raises:
             TextError: unequal numbers of texts, or a text longer than the model has positions.
-            LanguageError: a language that the model does not know.
+            LanguageError, DomainError: a language or domain that the model does not know.
         """
         sources, targets = checked(sources), checked(targets)
         if len(sources) != len(targets):
             raise TextError(f"{len(sources)} sources but {len(targets)} targets; give as many")
-        directions = self._directions(sources, src, tgt)
+        directions = self._directions(sources, src, tgt, domain)
         inputs = zip(self._tokenizer.encode(sources), directions, strict=True)
         src_rows = [self._tokenizer.source(ids, direction) for ids, direction in inputs]
         tgt_rows = [[*ids, self._tokenizer.eos] for ids in self._tokenizer.encode(targets)]
@@ -271,9 +280,14 @@ class Translator:
         return self._identifier.identify(texts, among=among)
 
     def _directions(
-        self, texts: list[str], src: str | Sequence[str], tgt: str | Sequence[str]
+        self,
+        texts: list[str],
+        src: str | Sequence[str],
+        tgt: str | Sequence[str],
+        domain: str | Sequence[str],
     ) -> list[Direction]:
-        """The direction of each text."""
+        """The direction of each text, with what is known of it as in training."""
+        known = domains.per_text(domain, len(texts), self.domains)
         sources = per_text(src, len(texts), "source")
         targets = per_text(tgt, len(texts), "target")
         names = {code: resolve(code, self.languages) for code in {*sources, *targets} - {AUTO}}
@@ -283,9 +297,13 @@ class Translator:
         wanted = [names[targets[i]] for i in unnamed]
         guessed = self._guess([texts[i] for i in unnamed], wanted) if unnamed else []
         found = dict(zip(unnamed, guessed, strict=True))
-        return [
-            Direction(found.get(i) or names[source], names[target])
+        ways = [
+            (found.get(i) or names[source], names[target])
             for i, (source, target) in enumerate(zip(sources, targets, strict=True))
+        ]
+        return [
+            Direction(a, b, tags=origin.tags(name, (), a))
+            for (a, b), name in zip(ways, known, strict=True)
         ]
 
     def _guess(self, texts: list[str], targets: Sequence[str]) -> list[str]:
@@ -305,8 +323,10 @@ class Translator:
         pairs = zip(texts, directions, strict=True)
         documents = [Document.of(text, direction, split) for text, direction in pairs]
         ids = self._encode(text for d in documents for text in d.to_translate())
-        if any(len(row) > self._room for row in ids.values()):
-            documents = [d.cut(self._fits) for d in documents]
+        rooms = [self._room(d.direction) for d in documents]
+        both = list(zip(documents, rooms, strict=True))
+        if any(len(ids[text]) > room for d, room in both for text in d.to_translate()):
+            documents = [d.cut(partial(self._fits, room)) for d, room in both]
             ids = self._encode(text for d in documents for text in d.to_translate())
         return documents, ids
 
@@ -315,9 +335,12 @@ class Translator:
         unique = sorted(set(texts))
         return dict(zip(unique, self._tokenizer.encode(unique), strict=True))
 
-    def _fits(self, text: str) -> bool:
-        """Whether a sentence is no longer than what the model has seen."""
-        return len(self._tokenizer.encode([text])[0]) <= self._room
+    def _room(self, direction: Direction) -> int:
+        """Pieces of the longest sentence that the model has seen, or can take."""
+        return self._longest - len(self._tokenizer.source([], direction))
+
+    def _fits(self, room: int, text: str) -> bool:
+        return len(self._tokenizer.encode([text])[0]) <= room
 
 
 def _units(
@@ -331,10 +354,11 @@ def _units(
             shares = wished.share(wish, sentences, direction.tgt)
         except WishError as error:
             raise WishError(error.why, number) from error
+        said = [glossary.targets(text, direction.src) for text in sentences]
         units.append(
             [
-                Unit(text, direction.tgt, own.with_terms(glossary.targets(text, direction.src)))
-                for text, own in zip(sentences, shares, strict=True)
+                Unit(text, direction.tgt, own.with_terms(targets), direction.tags)
+                for text, own, targets in zip(sentences, shares, said, strict=True)
             ]
         )
     return units

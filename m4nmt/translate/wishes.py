@@ -29,7 +29,7 @@ from functools import lru_cache
 
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction
-from m4nmt.translate.constraints import Constraint, Ids
+from m4nmt.translate.constraints import FREE, Constraint, Ids
 from m4nmt.translate.scripts import writes_spaces
 from m4nmt.translate.segment import split
 
@@ -75,8 +75,9 @@ class Wish:
 
     def with_terms(self, targets: tuple[str, ...]) -> "Wish":
         """With these required, too."""
-        required = tuple(dict.fromkeys((*self.required, *targets)))
-        return replace(self, required=required) if targets else self
+        if not targets:
+            return self
+        return replace(self, required=tuple(dict.fromkeys((*self.required, *targets))))
 
 
 NOTHING = Wish()
@@ -102,6 +103,8 @@ def share(wish: Wish, sentences: Sequence[str], language: str) -> list[Wish]:
     Raises:
         WishError: phrases are required of several sentences together.
     """
+    if wish == NOTHING:
+        return [wish] * len(sentences)
     if wish.required and len(sentences) > 1:
         raise WishError(
             f"required phrases of a text of {len(sentences)} sentences: in which one is each to "
@@ -151,11 +154,13 @@ class Glossary:
         for source, target in list(self._targets.items()):
             self._targets.setdefault(_capital(source), target)
         longest = sorted(self._targets, key=lambda source: (-len(source), source))
-        self._anywhere = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
-        self._words = re.compile("|".join(map(_as_words, longest)) or r"(?!)")
+        self._anywhere = re.compile("|".join(map(re.escape, longest)))
+        self._words = re.compile("|".join(map(_as_words, longest)))
 
     def targets(self, sentence: str, language: str) -> tuple[str, ...]:
         """Of the terms that occur in a sentence of this language; each once, sorted."""
+        if not self._targets:
+            return ()
         pattern = self._words if writes_spaces(language) else self._anywhere
         return tuple(sorted({self._targets[m.group()] for m in pattern.finditer(sentence)}))
 
@@ -274,6 +279,8 @@ class Speller:
         Raises:
             WishError: a phrase with a character that the model cannot write.
         """
+        if wish == NOTHING:
+            return FREE
         spaced = writes_spaces(direction.tgt)
         begin = tuple(self._ids(wish.prefix)) if wish.prefix.strip() else ()
         return Constraint(

@@ -12,6 +12,7 @@ from m4nmt.core.stages import SearchConfig
 from m4nmt.documents.types import Link
 from m4nmt.translate.dispatch import SearchError
 from m4nmt.translate.document import TextError
+from m4nmt.translate.domains import DomainError, resolve
 from m4nmt.translate.engine import NoNativeError
 from m4nmt.translate.types import Translation
 from m4nmt.translate.wishes import NOTHING, WishError
@@ -22,7 +23,7 @@ from m4nmt_serve.translator import Translator
 
 TRIED = ("1, 2, 3.", "Abc")  # what a new model must be able to translate
 # What a client asked for that this model, or any, cannot do.
-_REFUSED = (WishError, SearchError, NoNativeError, TextError)
+_REFUSED = (WishError, SearchError, NoNativeError, TextError, DomainError)
 Outcome = list[Full] | ServiceError
 
 
@@ -46,12 +47,17 @@ class Engine:
         return source in self.sources and target in self.targets
 
     def check(self, item: Item, most: int) -> None:
-        """Refuse, before it is queued, what no search does, or with more than `most` beams.
+        """Refuse, before it is queued, what no search does, or with more than `most` beams; and a
+        domain that the model does not know.
 
         Raises:
-            ServiceError: 400; says what does not go together.
+            ServiceError: 400; says what does not go together, or which domains there are.
         """
         how = how_of(item)
+        try:
+            resolve(how.domain, self.translator.domains)
+        except DomainError as error:
+            raise ServiceError(400, str(error)) from error
         if not isinstance(how, How) or not how.search:
             return
         try:
@@ -134,6 +140,7 @@ class Engine:
             align=items[0].aligned,
             wishes=wishes if any(wish != NOTHING for wish in wishes) else None,
             terms=dict(how.terms) or None,
+            domain=_domains(items),
         )
         return [_distinct(_full(t, how.scores) for t in translations) for translations in found]
 
@@ -141,14 +148,16 @@ class Engine:
         how = how_of(item)
         assert isinstance(how, Words)
         found = self.translator.words(
-            item.text, item.src, item.tgt, how.prefix, item.wanted, self._search, unwanted
+            *(item.text, item.src, item.tgt, how.prefix, item.wanted, self._search, unwanted),
+            domain=how.domain,
         )
         return [dataclasses.replace(_full(x.translation, False), word=x.word) for x in found]
 
     def _scored(self, items: Sequence[Item]) -> list[list[Full]]:
         targets = [work.translation for x in items if isinstance(work := how_of(x), Scoring)]
         ways = [item.src for item in items], [item.tgt for item in items]
-        scores = self.translator.score_tokens([item.text for item in items], targets, *ways)
+        texts = [item.text for item in items]
+        scores = self.translator.score_tokens(texts, targets, *ways, _domains(items))
         rows = zip(targets, self.translator.pieces(targets), scores, strict=True)
         return [[_given(*row)] for row in rows]
 
@@ -183,11 +192,16 @@ def _read(item: Item) -> tuple[str, ...]:
             return (item.text,)
 
 
+def _domains(items: Sequence[Item]) -> list[str]:
+    """The domain of each item's text."""
+    return [how_of(item).domain for item in items]
+
+
 def _kind(item: Item) -> Hashable:
     """Items that are equal in this go through the translator in one call."""
     match how_of(item):
         case How() as how:
-            return item.wanted, item.aligned, dataclasses.replace(how, wish=NOTHING)
+            return item.wanted, item.aligned, dataclasses.replace(how, wish=NOTHING, domain="")
         case other:
             return type(other).__name__
 

@@ -2,7 +2,7 @@
 
 A key is 32 random bytes, so one round of SHA-256 keeps it: there is nothing to guess. All hashes
 are compared, each in constant time. The file is read anew when it changes. Without a file the
-service is open. Not its job: where clients put a key (guard.py).
+service is open. Not its job: where clients put a key (door.py).
 """
 
 import contextlib

@@ -52,23 +52,23 @@ class Known:
     def pairs(self) -> Iterable[tuple[Language, tuple[Language, ...]]]:
         """Each source language with its targets."""
         for source in self.languages.all:
-            targets = tuple(x for x in self.languages.all if self._live(source.flores, x.flores))
+            targets = tuple(x for x in self.languages.all if self._lives(source.flores, x.flores))
             if targets:
                 yield source, targets
 
-    def live(self, source: str, target: str) -> Live:
-        """The model for a direction, in FLORES codes.
+    def live(self, source: str, target: str, domain: str = "") -> Live:
+        """The model for a direction, in FLORES codes: if there is one, that knows the domain, too.
 
         Raises:
             ServiceError: 400, none of them translates this way.
         """
-        live = self._live(source, target)
-        if live is None:
+        lives = self._lives(source, target)
+        if not lives:
             raise ServiceError(400, f"no model here translates from {source} to {target}")
-        return live
+        return next((x for x in lives if domain in x.engine.translator.domains), lives[0])
 
-    def _live(self, source: str, target: str) -> Live | None:
-        return next((x for x in self.lives if x.engine.knows(source, target)), None)
+    def _lives(self, source: str, target: str) -> list[Live]:
+        return [x for x in self.lives if x.engine.knows(source, target)]
 
 
 def tables(lives: Mapping[str, Live]) -> dict[str, Known]:

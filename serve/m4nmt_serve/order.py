@@ -87,6 +87,7 @@ class How:
         wish: what the translation begins with, holds, and does not hold.
         terms: (source, target): the target is required where the source occurs. An Order keeps
             those that can matter to its text.
+        domain: of the text; empty: nothing is known of it.
     """
 
     search: Changes = ()
@@ -94,6 +95,7 @@ class How:
     scores: bool = False
     wish: Wish = NOTHING
     terms: tuple[tuple[str, str], ...] = ()
+    domain: str = ""
 
     def of(self, text: str) -> "How":
         """Without the terms that do not occur in a text: more texts are then of one kind."""
@@ -119,6 +121,7 @@ class Words:
     """The likeliest next words of a translation that begins with `prefix`; `wanted` of them."""
 
     prefix: str = ""
+    domain: str = ""
 
     def of(self, _: str) -> "Words":
         """Itself, whatever the text."""
@@ -135,6 +138,7 @@ class Scoring:
     """How likely a given translation of the text is."""
 
     translation: str
+    domain: str = ""
 
     def of(self, _: str) -> "Scoring":
         """Itself, whatever the text."""

@@ -33,6 +33,10 @@ class Translator(Protocol):
         """Trained directions."""
 
     @property
+    def domains(self) -> Sequence[str]:
+        """That a text can be said to be of."""
+
+    @property
     def search(self) -> SearchConfig:
         """How it decodes unless told otherwise."""
 
@@ -49,10 +53,11 @@ class Translator(Protocol):
         align: bool = False,
         wishes: Sequence[Wish] | None = None,
         terms: Mapping[str, str] | None = None,
+        domain: str | Sequence[str] = "",
     ) -> list[list[Translation]]:
         """n-best lists, one for each text; `cancelled` is asked before each step of decoding;
         `token_scores` gives log p of each piece, `align` links of characters; `wishes` are one for
-        each text, `terms` for all of them."""
+        each text, `terms` for all of them; `domain` is one, or one for each text."""
 
     def words(
         self,
@@ -63,6 +68,8 @@ class Translator(Protocol):
         n: int = 5,
         config: SearchConfig | None = None,
         cancelled: Callable[[], bool] | None = None,
+        *,
+        domain: str = "",
     ) -> list[NextWord]:
         """Different likeliest next words after a prefix of the translation, best first."""
 
@@ -72,6 +79,7 @@ class Translator(Protocol):
         targets: Sequence[str],
         src: str | Sequence[str],
         tgt: str | Sequence[str],
+        domain: str | Sequence[str] = "",
     ) -> list[tuple[float, ...]]:
         """log p of every piece of each target, and of its end."""
 

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Depends, Request
 from m4nmt_serve import fields
 from m4nmt_serve.ask import AUTO, Answer, Ask
 from m4nmt_serve.dialects import schemas
+from m4nmt_serve.door import Door, entrance
 from m4nmt_serve.errors import ServiceError
-from m4nmt_serve.guard import Door, guard
 from m4nmt_serve.languages import Language, name_in
 from m4nmt_serve.markup import HTML, Form, Plain
 from m4nmt_serve.order import Full
@@ -63,7 +63,7 @@ def router(service: Service) -> APIRouter:
     """The endpoints over a service."""
     routes = APIRouter(tags=["Azure"])
     _add_languages(routes, service)
-    inside = APIRouter(dependencies=[Depends(guard(service.stores.keys, DOOR))])
+    inside = APIRouter(dependencies=[Depends(entrance(service.stores.keys, DOOR))])
     _add_work(inside, service)
     routes.include_router(inside)
     return routes

@@ -13,9 +13,9 @@ from m4nmt_serve import fields
 from m4nmt_serve.ask import AUTO, Ask
 from m4nmt_serve.dialects import deepl_documents, deepl_glossaries, deepl_options, schemas
 from m4nmt_serve.dialects.deepl_codes import code, codes
+from m4nmt_serve.door import Door, entrance
 from m4nmt_serve.errors import ServiceError
 from m4nmt_serve.files import Files
-from m4nmt_serve.guard import Door, guard
 from m4nmt_serve.keys import caller
 from m4nmt_serve.markup import Form, Html, Plain, Xml
 from m4nmt_serve.order import How
@@ -42,7 +42,7 @@ def shape(error: ServiceError) -> dict[str, Any]:
 
 def router(service: Service, files: Files) -> APIRouter:
     """The endpoints over a service."""
-    routes = APIRouter(tags=["DeepL"], dependencies=[Depends(guard(service.stores.keys, DOOR))])
+    routes = APIRouter(tags=["DeepL"], dependencies=[Depends(entrance(service.stores.keys, DOOR))])
     _add_translate(routes, service)
     _add_facts(routes, service)
     routes.include_router(deepl_glossaries.router(service))

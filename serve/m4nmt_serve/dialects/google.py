@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from m4nmt_serve import fields
 from m4nmt_serve.ask import AUTO, Ask
 from m4nmt_serve.dialects import schemas
+from m4nmt_serve.door import Door, entrance
 from m4nmt_serve.errors import ServiceError
-from m4nmt_serve.guard import Door, guard
 from m4nmt_serve.languages import name_in
 from m4nmt_serve.markup import HTML, Plain
 from m4nmt_serve.params import read_params
@@ -44,7 +44,7 @@ def shape(error: ServiceError) -> dict[str, Any]:
 
 def router(service: Service) -> APIRouter:
     """The endpoints over a service."""
-    door = Depends(guard(service.stores.keys, DOOR))
+    door = Depends(entrance(service.stores.keys, DOOR))
     routes = APIRouter(tags=["Google"], dependencies=[door])
     _add_translate(routes, service)
     _add_facts(routes, service)

@@ -14,10 +14,10 @@ from fastapi.responses import Response
 from m4nmt_serve import fields
 from m4nmt_serve.ask import AUTO, Ask
 from m4nmt_serve.dialects import schemas
+from m4nmt_serve.door import Door, entrance
 from m4nmt_serve.downloads import download
 from m4nmt_serve.errors import ServiceError
 from m4nmt_serve.files import Files, suffixes
-from m4nmt_serve.guard import Door, guard
 from m4nmt_serve.keys import caller
 from m4nmt_serve.languages import LISTED_HABITS, Language
 from m4nmt_serve.markup import HTML, Plain
@@ -38,7 +38,7 @@ _PATIENCE = 0.8  # of the deadline: how long a client waits for its file before 
 def router(service: Service, files: Files) -> APIRouter:
     """The endpoints over a service."""
     routes = APIRouter(tags=["LibreTranslate"])
-    inside = APIRouter(dependencies=[Depends(guard(service.stores.keys, DOOR))])
+    inside = APIRouter(dependencies=[Depends(entrance(service.stores.keys, DOOR))])
     _add_work(inside, service)
     _add_files(inside, service, files)
     _add_suggest(inside, service)
@@ -99,7 +99,7 @@ def _add_files(routes: APIRouter, service: Service, files: Files) -> None:
 
 
 def _add_download(routes: APIRouter, service: Service, files: Files) -> None:
-    enter = guard(service.stores.keys, DOOR, needed=False)
+    enter = entrance(service.stores.keys, DOOR, needed=False)
 
     @routes.get(
         "/download_file/{number}/{name}",

@@ -14,9 +14,9 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from m4nmt_serve import fields
 from m4nmt_serve.ask import AUTO, Answer, Ask, Sentence
 from m4nmt_serve.dialects import own_glossaries, schemas
+from m4nmt_serve.door import Door, entrance
 from m4nmt_serve.errors import ServiceError
 from m4nmt_serve.glossaries import checked
-from m4nmt_serve.guard import Door, guard
 from m4nmt_serve.keys import caller
 from m4nmt_serve.languages import Language
 from m4nmt_serve.markup import HTML, Plain
@@ -36,7 +36,7 @@ DOOR = Door(
 _TRANSLATE = {
     *("text", "texts", "source", "target", "format", "model", "n", "split", "align"),
     *("token_scores", "prefix", "required", "forbidden", "terms", "glossary", "search"),
-    *("stream", "api_key"),
+    *("stream", "domain", "api_key"),
 }
 
 
@@ -44,7 +44,7 @@ def router(service: Service) -> APIRouter:
     """The endpoints over a service."""
     routes = APIRouter(tags=["m4nmt"])
     _add_languages(routes, service)
-    inside = APIRouter(dependencies=[Depends(guard(service.stores.keys, DOOR))])
+    inside = APIRouter(dependencies=[Depends(entrance(service.stores.keys, DOOR))])
     _add_translate(inside, service)
     _add_questions(inside, service)
     _add_suggestions(inside, service)
@@ -99,13 +99,14 @@ def _add_questions(routes: APIRouter, service: Service) -> None:
     async def words(request: Request) -> dict[str, Any]:
         """The likeliest next words after the beginning of a translation."""
         params = await read_params(request)
-        fields.only(params, {"text", "source", "target", "prefix", "n", "api_key"})
+        fields.only(params, {"text", "source", "target", "prefix", "n", "domain", "api_key"})
         found = await service.words(
             fields.text(params, "text"),
             fields.text(params, "source", AUTO),
             fields.text(params, "target"),
             fields.text(params, "prefix", ""),
             fields.whole(params, "n", 5),
+            fields.text(params, "domain", ""),
         )
         return {
             "words": [
@@ -117,12 +118,13 @@ def _add_questions(routes: APIRouter, service: Service) -> None:
     async def score(request: Request) -> dict[str, Any]:
         """How likely given translations are."""
         params = await read_params(request)
-        fields.only(params, {"sources", "translations", "source", "target", "api_key"})
+        fields.only(params, {*("sources", "translations", "source", "target", "domain", "api_key")})
         found = await service.score(
             fields.texts(params, "sources"),
             fields.texts(params, "translations"),
             fields.text(params, "source"),
             fields.text(params, "target"),
+            fields.text(params, "domain", ""),
         )
         return {
             "scores": [
@@ -184,6 +186,7 @@ def _ask(params: Params) -> Ask:
             scores=fields.flag(params, "token_scores"),
             wish=wish("", _phrases(params, "required"), _phrases(params, "forbidden")),
             terms=tuple(checked(list(terms.items())).items()) if terms else (),
+            domain=fields.text(params, "domain", ""),
         ),
         prefixes=prefixes,
         glossary=fields.text(params, "glossary", ""),

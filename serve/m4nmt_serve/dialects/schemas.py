@@ -42,15 +42,17 @@ OWN_TRANSLATE = body(
         "prefix": ONE_OR_MORE,
         "terms": TABLE,
         "search": {"type": "object", "example": {"beam": 8, "length_alpha": 0.8}},
-        **texts("text", "target", "model", "glossary"),
+        **texts("text", "target", "model", "glossary", "domain"),
         **dict.fromkeys(("required", "forbidden"), TEXTS),
         **dict.fromkeys(("align", "token_scores", "stream"), FLAG),
     },
 )
-OWN_WORDS = body(("text", "target"), {"n": COUNT, **texts("text", "source", "target", "prefix")})
+OWN_WORDS = body(
+    ("text", "target"), {"n": COUNT, **texts("text", "source", "target", "prefix", "domain")}
+)
 OWN_SCORE = body(
     ("sources", "translations", "source", "target"),
-    {"sources": TEXTS, "translations": TEXTS, **texts("source", "target")},
+    {"sources": TEXTS, "translations": TEXTS, **texts("source", "target", "domain")},
 )
 OWN_DETECT = body(("texts",), {"texts": TEXTS})
 OWN_SUGGESTION = body(

@@ -74,6 +74,7 @@ def test_a_broken_line_is_named() -> None:
 def test_search_options_change_the_recipes_settings() -> None:
     parser = argparse.ArgumentParser()
     decoding.add_search(parser)
+    decoding.add_n_best(parser)
     base = SearchConfig(beam=5, length_alpha=0.6)
     assert decoding.search_from(parser.parse_args([]), base) == base
     args = parser.parse_args(["--n-best", "8", "--sample", "--top-k", "3"])

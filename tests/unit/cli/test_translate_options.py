@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from m4nmt.cli import decoding, translate
+from m4nmt.cli import decoding, translate, translating
 from m4nmt.cli.main import main
 from m4nmt.cli.marks import MEANINGS, Marked
 from m4nmt.core.stages import SearchConfig
@@ -58,7 +58,7 @@ class Echo:
 @pytest.fixture
 def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
     made = Echo()
-    monkeypatch.setattr(translate, "load_translator", lambda _: made)
+    monkeypatch.setattr(translating, "load_translator", lambda _: made)
     monkeypatch.setattr(translate, "_CHUNK", 2)
     return made
 
@@ -163,7 +163,9 @@ def test_every_wish_has_its_option(run: Run, echo: Echo, tmp_path: Path) -> None
     assert options["wishes"] == Wish("Das ", ("x y", "z"), ("w",))
     assert options["terms"] == {"house": "Haus", "good day": "Guten Tag"}
     assert options["guard"] is None
-    assert run() == 0
+    assert options["domain"] == ""
+    assert run("--domain", "law") == 0
+    assert echo.calls[-1][1]["domain"] == "law"
     assert "guard" not in echo.calls[-1][1]
 
 

@@ -98,6 +98,24 @@ def test_the_model_knows_its_scores_afterwards(digits: Path, tmp_path: Path) -> 
     assert both["decoding"] == "beam 2, length penalty 1"
 
 
+def test_the_domain_is_told_to_the_model_and_to_readers(digits: Path, tmp_path: Path) -> None:
+    translator = Knowing(digits)
+    report = evaluate(
+        digits,
+        EvaluateConfig(bootstrap=0, metrics=("chrf",), directions=("eng_Latn-deu_Latn",)),
+        out=tmp_path,
+        translator=translator,  # type: ignore[arg-type]
+        domain="law",
+    )
+    assert translator.domains == ["law"]
+    assert load(tmp_path / "report.json") == report
+    assert report.domain == "law"
+    said = "beam 2, length penalty 1, domain law"
+    assert load_card(digits).scores["decoding"] == said
+    assert said in (tmp_path / "report.md").read_text()
+    assert said in (tmp_path / "index.html").read_text()
+
+
 def test_fewer_sentences_metrics_and_directions(digits: Path, tmp_path: Path) -> None:
     report = scored(
         digits, tmp_path, sentences=3, metrics=("chrf",), directions=("fra_Latn-*",), bootstrap=0

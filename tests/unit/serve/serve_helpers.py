@@ -26,6 +26,7 @@ class FakeTranslator:
     """Translates by marking the text with its direction; keeps the batches it was given."""
 
     languages = ("arb_Arab", "deu_Latn", "eng_Latn", "heb_Hebr", "swh_Latn", "zho_Hans")
+    domains = ("law", "news")
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -35,6 +36,7 @@ class FakeTranslator:
         self.asked: list[dict[str, Any]] = []
         self.wishes: list[list[Wish]] = []
         self.scored: list[list[str]] = []
+        self.told: list[str] = []  # domains, text by text
         self.heeds = True  # stops when it is told to
         self.stopped = 0
         self.search = SearchConfig()
@@ -55,6 +57,7 @@ class FakeTranslator:
         token_scores: bool = False,
         wishes: Sequence[Wish] | None = None,
         terms: Mapping[str, str] | None = None,
+        domain: str | Sequence[str] = "",
     ) -> list[list[Translation]]:
         assert not isinstance(src, str)
         assert not isinstance(tgt, str)
@@ -65,6 +68,7 @@ class FakeTranslator:
         self.aligned.append(align)
         self.asked.append({"split": split, "token_scores": token_scores, "terms": terms})
         self.wishes.append(list(wishes or ()))
+        self.told += domain
         ends = time.monotonic() + self.seconds
         while time.monotonic() < ends:
             time.sleep(min(0.02, self.seconds))
@@ -102,7 +106,10 @@ class FakeTranslator:
         n: int = 5,
         config: SearchConfig | None = None,
         cancelled: Callable[[], bool] | None = None,
+        *,
+        domain: str = "",
     ) -> list[NextWord]:
+        self.told.append(domain)
         texts = [f"{prefix} w{i} {text}".strip() for i in range(n)]
         found = [Translation(t, 0.0, confidence=1 / (i + 1)) for i, t in enumerate(texts)]
         return [NextWord(f"w{i}", translation) for i, translation in enumerate(found)]
@@ -113,7 +120,9 @@ class FakeTranslator:
         targets: Sequence[str],
         src: str | Sequence[str],
         tgt: str | Sequence[str],
+        domain: str | Sequence[str] = "",
     ) -> list[tuple[float, ...]]:
+        self.told += domain
         self.scored.append(list(targets))
         return [(-0.5,) * (1 + len(target.split())) for target in targets]
 

@@ -175,6 +175,23 @@ def test_each_direction_goes_to_the_first_model_that_knows_it() -> None:
     assert 'm4nmt_texts_total{model="large",outcome="translated"} 1' in page
 
 
+def test_a_domain_goes_to_the_first_model_that_knows_it() -> None:
+    plain, law = _knows(Tagged("p"), "eng_Latn-deu_Latn"), _knows(Tagged("l"), "eng_Latn-deu_Latn")
+    plain.domains, law.domains = (), ("law",)
+    with running({"plain": lambda: plain, "law": lambda: law}, CONFIG) as up:
+        body = {"text": "x", "source": "en", "target": "de"}
+        for more, model in (({}, "plain"), ({"domain": "law"}, "law")):
+            made = up.client.post("v1/translate", json=body | more).json()
+            assert made["model"] == model
+            assert made["translations"][0]["options"][0]["text"] == f"{model[0]}: eng>deu x"
+        for more, knows in (({"domain": "news"}, "none"), ({"domain": "x", "model": "law"}, "law")):
+            refused = up.client.post("v1/translate", json=body | more)
+            assert refused.status_code == 400
+            assert f"this model knows {knows}" in refused.json()["error"]
+        domains = {m["name"]: m["domains"] for m in up.client.get("v1/models").json()}
+        assert domains == {"plain": [], "law": ["law"]}
+
+
 def test_one_of_several_models_is_loaded_anew() -> None:
     one, other = Versions(Tagged("A"), Tagged("B")), Versions(Tagged("C"))
     with running({"one": one, "other": other}, CONFIG) as up:

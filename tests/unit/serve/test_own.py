@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from serve_helpers import FakeTranslator, Running, running
 
+from m4nmt_serve.batcher import Item
+from m4nmt_serve.engine import Engine
+from m4nmt_serve.order import How, Order
 from m4nmt_serve.settings import ServeConfig
 
 ASK = {"source": "en", "target": "de"}
@@ -112,12 +115,45 @@ def test_wishes_terms_and_search_reach_the_translator() -> None:
         ({"text": "<p>a</p>", "format": "html", "stream": True}, "plain text"),
         ({"text": "a", "target": "xx", "stream": True}, "supported: ar, de"),
         ({"text": "a", "align": "perhaps"}, "true or false"),
+        ({"text": "a", "domain": "sports"}, "no domain 'sports': this model knows law, news"),
+        ({"text": "a", "domain": ["law"]}, "domain is missing, or is not a text"),
     ],
 )
 def test_what_cannot_be_done_is_refused(served: Running, body: Any, says: str) -> None:
     response = served.client.post("v1/translate", json=ASK | body)
     assert response.status_code == 400
     assert says in response.json()["error"]
+
+
+def test_the_domain_reaches_the_translator() -> None:
+    fake = FakeTranslator()
+    with running(fake) as up:
+        for domain in ("law", "news", "law"):  # the last is remembered
+            ask(up, texts=["a house", "a tree"], domain=domain)
+        ask(up, text="a house")
+        ask(up, text="<p>a house</p>", format="html", domain="law")
+        assert sorted(fake.told) == ["", "law", "law", "news", "news"]
+        body = ASK | {"domain": "law"}
+        up.client.post("v1/words", json=body | {"text": "a house", "n": 1})
+        score = body | {"sources": ["a", "b"], "translations": ["x", "y"]}
+        assert up.client.post("v1/score", json=score).status_code == 200
+        assert fake.told[5:] == ["law"] * 3
+        stream = body | {"text": "One more. Two more.", "stream": True}
+        up.client.post("v1/translate", json=stream)
+        assert fake.told[8:] == ["law"] * 2
+        for path, more in (("words", {"text": "a"}), ("score", score)):
+            refused = up.client.post(f"v1/{path}", json={**more, **ASK, "domain": "sports"})
+            assert (refused.status_code, "law, news" in refused.json()["error"]) == (400, True)
+        [model] = up.client.get("v1/models").json()
+        assert model["domains"] == ["law", "news"]
+
+
+def test_texts_of_several_domains_are_translated_in_one_call() -> None:
+    fake = FakeTranslator()
+    items = [Item(text, "eng_Latn", "deu_Latn", 1) for text in ("a", "b", "c")]
+    orders = [Order(i, How(domain=d)) for i, d in zip(items, ("law", "", "news"), strict=True)]
+    Engine(fake, None).run(orders, lambda: False)
+    assert (fake.batches, fake.told) == ([["a", "b", "c"]], ["law", "", "news"])
 
 
 def test_a_stream_gives_each_sentence_and_then_the_whole(served: Running) -> None:

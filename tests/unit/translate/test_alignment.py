@@ -10,8 +10,11 @@ from m4nmt.data.normalise import normalise
 from m4nmt.model import attention as attention_module
 from m4nmt.model.flow import Tokens
 from m4nmt.translate import alignment
+from m4nmt.translate.decoder import Symbols
 from m4nmt.translate.spans import links, original, spans
 from m4nmt.translate.types import Link
+
+SYMBOLS = Symbols(BOS, EOS, (0, 1, BOS), frozenset({20, 21}))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -46,15 +49,36 @@ def test_the_weights_are_those_that_the_model_uses(
 
 
 def test_rows_are_aligned_to_their_words_alone() -> None:
-    model = build("classic")
+    aligner = alignment.Aligner(build("classic"), SYMBOLS)
     rows = [[20, 7, 8, 9, EOS], [20, EOS], [20, 11, EOS]]
     targets = [[9, 8], [7], []]
-    found = alignment.align(model, rows, targets, 1, BOS, 100, torch.device("cpu"))
+    found = aligner.align(rows, targets, 100)
     assert [t for _, t in found[0]] == [0, 1]
     assert all(0 <= s < 3 for s, _ in found[0])
     assert found[1:] == [(), ()]
-    alone = alignment.align(model, rows[:1], targets[:1], 1, BOS, 100, torch.device("cpu"))
-    assert alone == found[:1]
+    assert aligner.align(rows[:1], targets[:1], 100) == found[:1]
+
+
+def test_as_many_tags_as_a_row_has_are_left_out() -> None:
+    """What is aligned to is the text, whatever is known of it; a tag inside a text is text."""
+    model = build("classic")
+    aligner = alignment.Aligner(model, SYMBOLS)
+    rows = [[20, 7, 8, 9, EOS], [20, 21, 7, 8, 9, EOS], [20, 21, EOS], [7, 20, 9, EOS]]
+    targets = [[9, 8, 30, 31, 32]] * 4
+    layers, _ = alignment.Reading.of(model)
+    tgt_BT = torch.tensor([[BOS, *targets[0]]])
+    expected: list[tuple[tuple[int, int], ...]] = []
+    looks = []
+    for row, tags in zip(rows, (1, 2, 2, 0), strict=True):
+        [seen_TS] = alignment.attention(model, layers, torch.tensor([row]), tgt_BT)
+        seen_TS = seen_TS[:5, tags:-1]
+        at = seen_TS.argmax(1).tolist() if seen_TS.shape[1] else []
+        expected.append(tuple((s, t) for t, s in enumerate(at)))
+        looks.append((seen_TS / seen_TS.sum(1, keepdim=True)).sum(0).tolist())
+    assert aligner.align(rows, targets, 1000) == expected
+    assert {s for s, _ in expected[1]} <= {0, 1, 2}
+    for found, wanted in zip(aligner.cover(rows, targets, 1000), looks, strict=True):
+        assert list(found) == pytest.approx(wanted)
 
 
 def test_a_deep_decoder_is_read_in_its_middle() -> None:

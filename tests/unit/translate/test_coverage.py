@@ -19,8 +19,7 @@ from m4nmt.translate.decoder import Hypothesis, Symbols
 from m4nmt.translate.engine import Native, Rows
 from m4nmt.translate.translator import Translator
 
-CPU = torch.device("cpu")
-SYMBOLS = Symbols(BOS, EOS, (0, 1, BOS))
+SYMBOLS = Symbols(BOS, EOS, (0, 1, BOS), frozenset({20, 21}))
 
 
 @given(
@@ -37,8 +36,8 @@ def test_the_penalty_is_wu_2016_equation_14(looks: list[float], beta: float) -> 
 @pytest.mark.parametrize("name", ["classic", "modern"])
 def test_every_target_token_has_one_look_to_give(name: str) -> None:
     model, rows = build(name), [[20, 7, 8, 9, EOS], [20, 5, EOS], [20, EOS], [21, 6, 4, EOS]]
-    targets = [[9, 8], [7, 7, 7, 7], [5], []]
-    found = alignment.cover(model, rows, targets, 1, BOS, 100, CPU)
+    targets, aligner = [[9, 8], [7, 7, 7, 7], [5], []], alignment.Aligner(model, SYMBOLS)
+    found = aligner.cover(rows, targets, 100)
     assert [len(looks) for looks in found] == [3, 1, 0, 2]
     assert sum(found[0]) == pytest.approx(2)
     assert sum(found[1]) == pytest.approx(4)
@@ -47,7 +46,7 @@ def test_every_target_token_has_one_look_to_give(name: str) -> None:
     seen = alignment.attention(model, layers, torch.tensor(rows[:1]), torch.tensor([[BOS, 9, 8]]))
     words = seen[0, shift : 2 + shift, 1:4]
     assert list(found[0]) == pytest.approx((words / words.sum(1, keepdim=True)).sum(0).tolist())
-    alone = alignment.cover(model, rows[:1], targets[:1], 1, BOS, 100, CPU)
+    alone = aligner.cover(rows[:1], targets[:1], 100)
     assert list(alone[0]) == pytest.approx(list(found[0]), abs=1e-9)
 
 
@@ -107,4 +106,5 @@ def test_a_translator_ranks_by_it(tmp_path: Path) -> None:
 def test_any_model_can_be_read(name: str) -> None:
     engine, rows = Native(build(name), SYMBOLS), sources(1, [4])
     [looks] = engine.cover(rows, [[7, 8, 9]], 10)
+    assert len(looks) == 3, "there is no tag"
     assert sum(looks) == pytest.approx(3)

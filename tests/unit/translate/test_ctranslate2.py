@@ -21,7 +21,7 @@ from m4nmt.translate.engine import Native
 
 pytest.importorskip("ctranslate2")
 
-SYMBOLS = Symbols(BOS, EOS, (0, 1, 2, 4, 5))
+SYMBOLS = Symbols(BOS, EOS, (0, 1, 2, 4, 5), frozenset({4, 5}))
 PIECES = ("<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(4, VOCAB)))
 
 _both = (
@@ -286,8 +286,13 @@ def test_alignments(depth: int, tmp_path: Path) -> None:
     model = materialised(config, 1)
     targets = [row[:-1] for row in sources(5, [4, 1, 9, *[7] * 17])]
     native, engine = Native(model, SYMBOLS), export(model, tmp_path)
-    assert engine.align(ROWS, targets, 50) == native.align(ROWS, targets, 50)
-    assert engine.align([[4, EOS]], [[7]], 50) == [()]
+    rows = [[*(4, 5)[: i % 3], *(max(6, x) for x in r[:-1]), EOS] for i, r in enumerate(ROWS)]
+    pairs = native.align(rows, targets, 50)
+    assert engine.align(rows, targets, 50) == pairs
+    texts = [[x for x in row[:-1] if x > 5] for row in rows]
+    assert {len(row) - len(text) for row, text in zip(rows, texts, strict=True)} == {1, 2, 3}
+    assert all(s < len(text) for text, found in zip(texts, pairs, strict=True) for s, _ in found)
+    assert engine.align([[4, EOS], [4, 5, EOS]], [[7]] * 2, 50) == [(), ()]
 
 
 def test_numbers_that_are_not_finite(tmp_path: Path) -> None:

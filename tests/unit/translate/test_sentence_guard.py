@@ -1,5 +1,6 @@
 """What counts as gone wrong and what is done then, over an engine that says what it is told."""
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -255,3 +256,19 @@ def test_a_second_search_is_wider_and_plain() -> None:
     assert second == SearchConfig(beam=12, n_best=12, length_alpha=0.3)
     with pytest.raises(ValueError, match="ratio above 1"):
         Guard(ratio=1.0)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_what_is_passed_over_quickly_has_no_loop(share: float) -> None:
+    """The count of pieces that come again never hides a stretch that is long enough."""
+    limits, draw = Guard(loop_share=share, loop_pieces=6), random.Random(0)
+    found = 0
+    for _ in range(3000):
+        unit = [draw.randrange(40) for _ in range(draw.randint(1, 5))]
+        around = [[draw.randrange(40) for _ in range(draw.randint(0, 12))] for _ in range(2)]
+        target = [*around[0], *unit * draw.randint(1, 5), *around[1]]
+        length, said = loop(target)
+        long = length >= limits.loop_pieces and length > share * len(target)
+        assert repeated([], target, limits) == (said if long else ())
+        found += long
+    assert 50 < found < 2950

@@ -33,7 +33,7 @@ class Door:
     ask: str
 
 
-def guard(
+def entrance(
     keys: Keys | None, door: Door, needed: bool = True
 ) -> Callable[[Request], Awaitable[None]]:
     """A dependency for a router; it raises ServiceError: `refused`, or 429 for too many requests.
