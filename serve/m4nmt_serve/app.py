@@ -52,7 +52,10 @@ def create_app(
     _add_health(app, service)
     _add_page(app)
     _add_refusals(app)
-    app.add_middleware(Gate, config=service.config, shape=_shape, meters=service.meters)
+    places = service.places
+    app.add_middleware(
+        Gate, config=service.config, shape=shape, meters=service.meters, places=places
+    )
     if service.config.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -69,7 +72,7 @@ def _service(
     return Service(by_name(translator), config or ServeConfig())
 
 
-def _shape(path: str, error: ServiceError) -> dict[str, Any]:
+def shape(path: str, error: ServiceError) -> dict[str, Any]:
     """A refusal as the dialect at this path says it."""
     if path.startswith(deepl.PATHS):
         return deepl.shape(error)
@@ -105,7 +108,7 @@ def _add_page(app: FastAPI) -> None:
 
 def _add_refusals(app: FastAPI) -> None:
     def said(request: Request, error: ServiceError) -> JSONResponse:
-        return JSONResponse(_shape(request.url.path, error), error.status, error.headers)
+        return JSONResponse(shape(request.url.path, error), error.status, error.headers)
 
     @app.exception_handler(ServiceError)
     async def refused(request: Request, error: ServiceError) -> JSONResponse:

@@ -13,7 +13,6 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,9 +20,9 @@ from m4nmt_serve import logs, trace
 from m4nmt_serve.errors import ServiceError, overloaded
 from m4nmt_serve.lanes import BACKGROUND
 from m4nmt_serve.meters import Meters
+from m4nmt_serve.places import ALWAYS, Places, Shape
 from m4nmt_serve.settings import ServeConfig
 
-_ALWAYS = {"/health", "/ready", "/metrics"}
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _URGENCY = re.compile(rb"(?:^|[,\s])u=([0-7])(?![0-9])")
 
@@ -39,22 +38,21 @@ class Gate:
         self,
         app: ASGIApp,
         config: ServeConfig,
-        shape: Callable[[str, ServiceError], dict[str, Any]],
+        shape: Shape,
         meters: Meters,
+        places: Places,
     ) -> None:
         self._app = app
         self._config = config
         self._shape = shape
         self._meters = meters
-        self._running = 0
-        self._patient = 0  # of them, such as are large, or say that they can wait
+        self._places = places
         self._held = 0  # bytes of bodies
-        meters.gauge("m4nmt_requests_running", "Requests worked on.", lambda: {(): self._running})
         meters.gauge("m4nmt_bodies_bytes", "Bytes of bodies held.", lambda: {(): self._held})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
-        if scope["type"] != "http" or scope["path"] in _ALWAYS:
+        if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
             return
         told = trace.Trace(os.urandom(8).hex(), _urgency(scope))
@@ -80,29 +78,18 @@ class Gate:
     ) -> None:
         """A request counts once its body is there: slow senders take no one's place."""
         patient = trace.current().urgency >= BACKGROUND
-        self._must_have_room(patient)
+        self._places.must_be(patient)
         body = bytearray()
         place.callback(lambda: self._hold(-len(body)))
         await self._read(scope, receive, body)
         patient = patient or len(body) > self._config.bulk_chars
-        self._must_have_room(patient)
-        self._count(1, patient)
-        place.callback(self._count, -1, patient)
+        self._places.must_be(patient)
+        self._places.count(1, patient)
+        place.callback(self._places.count, -1, patient)
         await self._race(scope, bytes(body), receive, answer)
 
     def _hold(self, size: int) -> None:
         self._held += size
-
-    def _count(self, by: int, patient: bool) -> None:
-        self._running += by
-        self._patient += by * patient
-
-    def _must_have_room(self, patient: bool) -> None:
-        """Half of the places are for small requests, however many others wait."""
-        most = self._config.max_requests
-        if self._running >= most or (patient and 2 * self._patient >= most):
-            self._meters.refused.add("requests")
-            raise overloaded(1)
 
     async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
         """All of the body; what is in `body` is counted as held, whatever happens."""

@@ -18,7 +18,7 @@ from m4nmt_serve.errors import ServiceError
 from m4nmt_serve.known import Known, Live, tables
 from m4nmt_serve.lanes import Lane
 from m4nmt_serve.meters import Meters
-from m4nmt_serve.order import Full
+from m4nmt_serve.order import Full, how_of
 from m4nmt_serve.settings import ServeConfig
 from m4nmt_serve.trace import current
 from m4nmt_serve.translator import Translator
@@ -115,6 +115,9 @@ class Models:
                 "ready": name in self._known,
                 "sources": sorted(self._lives[name].engine.sources) if name in self._lives else [],
                 "targets": sorted(self._lives[name].engine.targets) if name in self._lives else [],
+                "domains": [*self._lives[name].engine.translator.domains]
+                if name in self._lives
+                else [],
                 "versions": self._versions.get(name, 0),
             }
             for name in self._loads
@@ -137,13 +140,13 @@ class Models:
         `done` is told of each as soon as it is there, from this event loop.
 
         Raises:
-            ServiceError: 400 for a direction that none knows, or a search that cannot be; as
-                Batcher.translate.
+            ServiceError: 400 for a direction or domain that none knows, or a search that cannot
+                be; as Batcher.translate.
         """
         groups: dict[str, list[Item]] = {}
         lives: dict[str, Live] = {}
         for item in dict.fromkeys(items):
-            name = known.live(item.src, item.tgt).name
+            name = known.live(item.src, item.tgt, how_of(item).domain).name
             lives[name] = self._lives[name]  # the newest version: the one known may have left
             lives[name].engine.check(item, self._config.max_beam)
             groups.setdefault(name, []).append(item)
@@ -229,7 +232,11 @@ async def _let_go(old: Live) -> None:
         await asyncio.sleep(_LOOK)
     await old.batcher.close()
     del old
+    kept = gc.get_freeze_count()
+    gc.unfreeze()  # it may be among what the collector was told to leave alone (server.py)
     gc.collect()  # models hold circles; their memory is wanted now
+    if kept:
+        gc.freeze()
 
 
 async def _together(

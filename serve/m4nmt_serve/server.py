@@ -7,6 +7,7 @@ models anew while it serves.
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import signal
 import socket
@@ -16,12 +17,13 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from m4nmt.core.progress import console
 from m4nmt_serve import logs
-from m4nmt_serve.app import create_app
+from m4nmt_serve.app import create_app, shape
 from m4nmt_serve.errors import ServiceError
 from m4nmt_serve.models import by_name
 from m4nmt_serve.service import Service
@@ -29,6 +31,7 @@ from m4nmt_serve.settings import ServeConfig
 from m4nmt_serve.translator import Translator
 
 log = logging.getLogger("m4nmt_serve")
+_TURN = 0.001  # seconds after which a thread that computes lets the event loop have the interpreter
 _USER_TIMEOUT = 60_000  # ms that data may wait for the other side's acknowledgement
 
 
@@ -58,6 +61,7 @@ def run(
         failures.append(error)
         server.should_exit = True
 
+    sys.setswitchinterval(_TURN)
     _allow_connections()
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
@@ -66,7 +70,7 @@ def run(
         log.info(where)
         if console.is_terminal:
             console.print(f"{where} (Ctrl-C ends it)")
-        server = Server(Service(by_name(translator), config, failed))
+        server = Server(Service(by_name(translator), config, failed, settle))
         server.run(sockets=[listener])
     if failures:
         raise StartError(f"the model could not be loaded: {failures[0]}") from failures[0]
@@ -96,6 +100,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def settle() -> None:
+    """Leave alone what is here to stay: modules and models are most of a million objects, and the
+    collector, which holds up every request while it looks through them, would do so every few
+    thousand requests."""
+    gc.collect()
+    gc.freeze()
+
+
 def _allow_connections() -> None:
     """A connection is an open file: take as many as the system lets this process have."""
     with contextlib.suppress(ImportError, OSError, ValueError):
@@ -113,7 +125,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(service),
-                http=functools.partial(Protocol, limits=service.config),  # type: ignore[arg-type]
+                http=functools.partial(Protocol, service=service),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="on",
                 log_config=None,  # logs.py
@@ -145,9 +157,9 @@ class Protocol(H11Protocol):
     """uvicorn's HTTP, with limits on connections and on how long a client may take to send a head,
     or to take what it is sent."""
 
-    def __init__(self, *args: Any, limits: ServeConfig, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, service: Service, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._limits = limits
+        self._limits, self._places = service.config, service.places
         self._head: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
 
@@ -161,12 +173,31 @@ class Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Stop waiting once a head is whole; wait again once the next one has begun."""
+        if self._places.full and self._is_refused(data):
+            return
         super().data_received(data)
         between = self.cycle is None or self.cycle.response_complete
         if not between:
             self._stop_waiting()
         elif self._head is None:
             self._expect_head()
+
+    def _is_refused(self, data: bytes) -> bool:
+        """Whether this was answered at once, since there is no place for it."""
+        between = self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE
+        if not between or self.conn.trailing_data != (b"", False) or self.flow.write_paused:
+            return False
+        answer = self._places.refusal(data, shape, self.server_state.default_headers)
+        if answer is None:
+            return False
+        self._stop_waiting()
+        self.transport.write(answer)
+        self.server_state.total_requests += 1
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""

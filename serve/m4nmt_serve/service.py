@@ -22,6 +22,7 @@ from m4nmt_serve.languages import Language
 from m4nmt_serve.meters import Meters
 from m4nmt_serve.models import Models, Reload
 from m4nmt_serve.order import Full, How, Order, Scoring, Words
+from m4nmt_serve.places import Places
 from m4nmt_serve.settings import ServeConfig
 from m4nmt_serve.stores import Stores
 from m4nmt_serve.trace import current
@@ -58,7 +59,7 @@ class Service:
 
     `loads` makes a translator by the name of its model; it runs in a thread once the service is
     started, so that the server can say "not ready" meanwhile, and again for a new version.
-    `failed` is told when one cannot be loaded at the start.
+    `failed` is told when one cannot be loaded at the start, `loaded` when all are there.
 
     Raises:
         DatabaseError, ConfigError: its database, or its file of keys, cannot be used.
@@ -69,13 +70,15 @@ class Service:
         loads: Mapping[str, Callable[[], Translator]],
         config: ServeConfig,
         failed: Callable[[BaseException], None] = lambda _: None,
+        loaded: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self.draining = False
         self.meters = Meters()
+        self.places = Places(config, self.meters)
         self.stores = Stores(config)
         self.models = Models(loads, config, self.meters)
-        self._failed = failed
+        self._failed, self._loaded = failed, loaded
         self._loading: asyncio.Task[None] | None = None
         self._reloads: set[asyncio.Task[list[Reload]]] = set()
         self._detector = ThreadPoolExecutor(1, thread_name_prefix="m4nmt-detect")
@@ -154,7 +157,8 @@ class Service:
                 options = part.body.fill(found, further, ask.wanted)
             else:  # nothing to translate, or in the target language already
                 options = [Full(part.text)]
-            name = engine.live(part.source.flores, target.flores).name if part.orders else ""
+            ways = part.source.flores, target.flores, part.how.domain
+            name = engine.live(*ways).name if part.orders else ""
             answers.append(Answer(tuple(options), part.source, target, part.confidence, name))
         return answers
 
@@ -199,7 +203,7 @@ class Service:
         return how.of(texts)
 
     async def words(
-        self, text: str, source: str, target: str, prefix: str, wanted: int
+        self, text: str, source: str, target: str, prefix: str, wanted: int, domain: str = ""
     ) -> list[Full]:
         """The likeliest next words after the beginning of a translation, best first.
 
@@ -209,13 +213,18 @@ class Service:
         if not 1 <= wanted <= self.config.max_beam:
             raise ServiceError(400, f"n must be between 1 and {self.config.max_beam}")
         engine, a, b = await self._ways(Ask(texts=[text, prefix], source=source, target=target))
-        order = Order(Item(text, a.flores, b.flores, wanted), Words(prefix=prefix))
+        order = Order(Item(text, a.flores, b.flores, wanted), Words(prefix=prefix, domain=domain))
         with caller().charged(len(text)):
             found = await self.models.translate(engine, [order], "interactive")
         return list(found[order])
 
     async def score(
-        self, sources: Sequence[str], translations: Sequence[str], source: str, target: str
+        self,
+        sources: Sequence[str],
+        translations: Sequence[str],
+        source: str,
+        target: str,
+        domain: str = "",
     ) -> list[Full]:
         """How likely each translation of its source is.
 
@@ -227,7 +236,7 @@ class Service:
         ask = Ask(texts=[*sources, *translations], source=source, target=target)
         engine, a, b = await self._ways(ask)
         orders = [
-            Order(Item(text, a.flores, b.flores, 1), Scoring(translation=given))
+            Order(Item(text, a.flores, b.flores, 1), Scoring(translation=given, domain=domain))
             for text, given in zip(sources, translations, strict=True)
         ]
         with caller().charged(sum(map(len, ask.texts))):
@@ -276,6 +285,8 @@ class Service:
         except Exception as error:
             log.error("the model could not be loaded: %s", error)
             self._failed(error)
+        else:
+            self._loaded()
 
     def _tell(self, ask: Ask) -> None:
         """For the log: what this request is about."""
