@@ -4,6 +4,7 @@ Not its job: what is made of them (prepare.py).
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ from m4nmt.core.progress import console
 from m4nmt.data import inputs as given
 from m4nmt.data.inputs import Facts, Input
 from m4nmt.data.read.types import Lines
+from m4nmt.data.read.unpack import is_packed_tar
 from m4nmt.data.sample import Sample, picks, quotas
 from m4nmt.data.settings import TokenizerConfig
 from m4nmt.data.types import Split
 from m4nmt.data.workers import spread
 
 _NOTE_EVERY = 30.0  # seconds
+_MANY = 3  # files of one packed archive
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def check(inputs: Sequence[Input], facts: Path, workers: int) -> Checked:
     known = given.load_facts(facts)
     named = {given.name(item): item for item in inputs}
     stale = [i for n, i in named.items() if not given.unchanged(i, known.get(n))]
+    _advise(stale)
     noted = time.monotonic()
     for item, found in spread(given.look, stale, workers, "checking files"):
         known[given.name(item)] = found
@@ -86,3 +90,17 @@ def check(inputs: Sequence[Input], facts: Path, workers: int) -> Checked:
     checked = [(item, known[name]) for name, item in named.items()]
     given.check_rows(checked)
     return Checked(checked)
+
+
+def _advise(inputs: Sequence[Input]) -> None:
+    """Say of packed archives what they will cost."""
+    wanted = Counter(item.source.path for item in inputs if item.source.member)
+    for path, count in wanted.items():
+        if count >= _MANY and is_packed_tar(path):
+            console.print(
+                f"{path}: each of the {count} files wanted of it is reached only by unpacking all "
+                "before it, every time it is read; unpack the outer packing once (gunzip, unxz, "
+                "unzstd), name the .tar in the manifest, and they are read in place",
+                soft_wrap=True,
+                markup=False,
+            )

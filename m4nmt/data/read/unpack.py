@@ -176,6 +176,17 @@ def members(path: Path) -> list[str]:
         return [name for name, problem in found.items() if not problem]
 
 
+def is_packed_tar(path: Path) -> bool:
+    """Whether each file in it can be reached only through all before it.
+
+    Raises:
+        FormatError: as `chunks`.
+    """
+    with _failures(str(path)), ExitStack() as stack:
+        file, head, kind = _head(path, stack)
+        return kind not in ("", "zip") and _is_tar(_unpacked(head, kind, file, str(path)))
+
+
 def _problems(path: Path, stack: ExitStack) -> dict[str, str]:
     """The files of an archive, and why each cannot be read; "" where it can."""
     file, head, kind = _head(path, stack)
