@@ -31,19 +31,25 @@ Shape = Callable[[str, ServiceError], dict[str, Any]]
 
 
 class Places:
-    """`running` requests, of which `patient` ones are large, or say that they can wait."""
+    """`running` requests, of which `patient` ones are large, or say that they can wait; `coming`
+    ones have been read and will reach the gate before the event loop reads again."""
 
     def __init__(self, config: ServeConfig, meters: Meters) -> None:
         self._most = config.max_requests
         self._meters = meters
         self.running = 0
         self.patient = 0
+        self.coming = 0
         meters.gauge("m4nmt_requests_running", "Requests worked on.", lambda: {(): self.running})
 
     @property
     def full(self) -> bool:
         """Whether there is none for anybody."""
-        return self.running >= self._most
+        return self.running + self.coming >= self._most
+
+    def come(self, by: int) -> None:
+        """One more request on its way to the gate, or one less."""
+        self.coming += by
 
     def count(self, by: int, patient: bool) -> None:
         """One more request, or one less."""
@@ -56,7 +62,7 @@ class Places:
         Raises:
             ServiceError: 429, there is none.
         """
-        if self.full or (patient and 2 * self.patient >= self._most):
+        if self.running >= self._most or (patient and 2 * self.patient >= self._most):
             self._meters.refused.add("requests")
             raise overloaded(1)
 

@@ -175,7 +175,13 @@ class Protocol(H11Protocol):
         """Stop waiting once a head is whole; wait again once the next one has begun."""
         if self._places.full and self._is_refused(data):
             return
+        before = self.cycle
         super().data_received(data)
+        if self.cycle is not before:
+            # The request's task is at the gate when the event loop comes to this. Without it all
+            # that a flood sends at one moment would take the long way once one place is free.
+            self._places.come(1)
+            self.loop.call_soon(self._places.come, -1)
         between = self.cycle is None or self.cycle.response_complete
         if not between:
             self._stop_waiting()

@@ -60,6 +60,41 @@ def with_batcher(
     return asyncio.run(whole())
 
 
+def test_others_have_their_turn_between_the_answers_to_a_batch() -> None:
+    engine, turns = Engine(), 0
+
+    async def body(batcher: Batcher) -> set[int]:
+        async def ask(text: str) -> int:
+            await batcher.translate([item(text)])
+            return turns
+
+        async def turn() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        ticking = asyncio.create_task(turn())
+        seen = await asyncio.gather(*(ask(f"text {i}") for i in range(10)))
+        ticking.cancel()
+        return set(seen)
+
+    assert len(with_batcher(engine, body)) >= 9
+    assert len(engine.batches) == 1
+
+
+def test_closing_while_answers_are_handed_out_leaves_nobody_waiting() -> None:
+    async def body(batcher: Batcher) -> list[Any]:
+        asks = [asyncio.create_task(batcher.translate([item(f"text {i}")])) for i in range(10)]
+        await asks[0]
+        await batcher.close()
+        return await asyncio.gather(*asks, return_exceptions=True)
+
+    found = with_batcher(Engine(), body)
+    assert found[0] == [["TEXT 0"]]
+    assert isinstance(found[-1], ServiceError)
+
+
 def test_callers_share_batches_and_get_their_own_answers_in_order() -> None:
     engine = Engine(0.01)
 

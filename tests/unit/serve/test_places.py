@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -126,6 +126,28 @@ def test_a_refused_connection_lives_on() -> None:
             time.sleep(0.01)
         wire.sendall(PLAIN + JSON + BODY)
         assert answer(wire)[0].startswith(b"HTTP/1.1 200")
+
+
+def test_of_a_burst_only_as_many_as_find_a_place_go_the_long_way() -> None:
+    with (
+        running(FakeTranslator(seconds=0.5), ServeConfig(max_requests=2)) as up,
+        ExitStack() as wires,
+    ):
+        short, refused = [], up.service.places.refusal
+        up.service.places.refusal = lambda *x: short.append(refused(*x)) or short[-1]  # type: ignore[assignment,func-returns-value]
+        (worker,) = up.service.models._lives["fake"].batcher._workers
+        open_ = [
+            wires.enter_context(socket.create_connection(("127.0.0.1", up.port))) for _ in range(20)
+        ]
+        time.sleep(0.3)  # all are accepted
+        worker.get_loop().call_soon_threadsafe(time.sleep, 0.5)
+        time.sleep(0.1)
+        for wire in open_:  # all are there when the event loop looks again
+            wire.sendall(PLAIN + JSON + BODY)
+        found = [answer(wire)[0] for wire in open_]
+    assert [line.endswith(b"200 OK") for line in found].count(True) == 2
+    assert len(short) == 18
+    assert None not in short
 
 
 def test_a_replaced_model_is_freed_though_it_was_settled() -> None:
