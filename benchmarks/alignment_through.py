@@ -26,8 +26,8 @@ from machine import processor
 
 from m4nmt.data.filters.features import Features, FeatureWriter, Wanted
 from m4nmt.data.filters.settings import Alignment, FilterChain
-from m4nmt.data.judging import PairJudge
-from m4nmt.data.tally import CorpusColumns
+from m4nmt.data.preparing.judging import PairJudge
+from m4nmt.data.preparing.tally import CorpusColumns
 
 _MANY = 10**6
 _SHIFTED = 300

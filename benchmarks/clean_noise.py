@@ -26,15 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from m4nmt.data import clean
-from m4nmt.data.column import Column
-from m4nmt.data.encode import IDENTIFIER, features_path
+from m4nmt.data.columns.column import Column
 from m4nmt.data.filters import pairs
 from m4nmt.data.filters.features import Features, FeatureWriter
 from m4nmt.data.filters.near import near_duplicates
 from m4nmt.data.filters.settings import FilterChain, NearDuplicates
 from m4nmt.data.filters.view import View
 from m4nmt.data.prepare import prepare
+from m4nmt.data.preparing import clean
+from m4nmt.data.preparing.encode import IDENTIFIER, features_path
 from m4nmt.data.settings import BlockConfig, DataConfig, TokenizerConfig
 from m4nmt.data.store import column_name
 

@@ -41,10 +41,10 @@ from clean_train_noise import CLEAN, OTHERS, SRC, TGT, noisy
 from machine import processor
 
 from m4nmt.core.stages import EvaluateConfig, SearchConfig
-from m4nmt.data import column
+from m4nmt.data.columns import column
+from m4nmt.data.columns.rows import unpack
 from m4nmt.data.filters.settings import FilterChain
 from m4nmt.data.prepare import prepare
-from m4nmt.data.rows import unpack
 from m4nmt.data.settings import (
     BlockConfig,
     DataConfig,

@@ -22,9 +22,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from numpy.typing import NDArray
 
-from m4nmt.data.plan import Plan
-from m4nmt.data.rows import PairRows, group_words
+from m4nmt.data.columns.rows import PairRows, group_words
 from m4nmt.data.settings import BlockConfig, DataConfig, Temperature
+from m4nmt.data.stream.plan import Plan
 from m4nmt.data.types import Direction, Split
 
 Ints = NDArray[np.int64]

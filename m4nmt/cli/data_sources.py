@@ -60,7 +60,7 @@ def _row(name: str) -> dict[str, Any]:
 def get(args: argparse.Namespace) -> int:
     """Fetch what is not there, and say where it is."""
     from m4nmt.core.progress import progress
-    from m4nmt.data.fetch import fetch
+    from m4nmt.data.manifests.fetch import fetch
 
     found = manifest.parse(manifest.find(args.manifest))
     place = args.to or os.environ.get("M4NMT_DATA", "")
@@ -85,8 +85,8 @@ def get(args: argparse.Namespace) -> int:
 
 def vocab(args: argparse.Namespace) -> int:
     """Sweep sizes of the vocabulary."""
-    from m4nmt.data import vocabulary_page
-    from m4nmt.data.vocabulary import samples, sweep
+    from m4nmt.data.vocabularies import page as vocabulary_page
+    from m4nmt.data.vocabularies.sweep import samples, sweep
 
     config, folder = recipe_and_run(args)
     if min(args.sizes) < 1 or args.lines < 1:

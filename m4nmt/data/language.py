@@ -13,7 +13,7 @@ import langcodes
 from babel import Locale, UnknownLocaleError
 
 from m4nmt.core.config import unknown_name
-from m4nmt.data.families import FAMILIES, NAMES
+from m4nmt.data.locales.families import FAMILIES, NAMES
 
 _FLORES = re.compile(r"([A-Za-z]{3})[_-]([A-Za-z]{4})")
 

@@ -21,11 +21,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.batch import Chunk, assemble, fetch
-from m4nmt.data.order import examples_at
-from m4nmt.data.phases import Decision
-from m4nmt.data.plan import Plan, Reader, Source, block_examples, lay
 from m4nmt.data.settings import DataConfig
+from m4nmt.data.stream.batch import Chunk, assemble, fetch
+from m4nmt.data.stream.order import examples_at
+from m4nmt.data.stream.phases import Decision
+from m4nmt.data.stream.plan import Plan, Reader, Source, block_examples, lay
 from m4nmt.data.types import Batch, Split
 
 _CHUNK_EXAMPLES = 65536

@@ -13,7 +13,7 @@ import numpy as np
 
 from m4nmt.core.files import sha256_file
 from m4nmt.core.seeds import numpy_generator
-from m4nmt.data.column import read_arrow
+from m4nmt.data.columns.column import read_arrow
 from m4nmt.data.store import Store, column_name, read_about
 from m4nmt.data.types import Direction, Split
 

@@ -25,7 +25,7 @@ one column a language; a bitext has two:
 A table with `each = [{x = "de"}, {x = "fr"}]` stands for one table for each of these, with {x}
 replaced in its texts. [[fetch]] says where a file comes from (fetch.py): `file`, and `url` or
 `dataset`; `sha256` and `size` where known. docs/corpora.md goes through the formats. Not its job:
-which fields of which files hold a language (manifest_columns.py; told.py where the manifest does
+which fields of which files hold a language (manifests/columns.py; manifests/told.py where the manifest does
 not say), reading the files (formats.py).
 """
 
@@ -39,8 +39,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from m4nmt.core.config import ConfigError, unknown_name
-from m4nmt.data import manifest_columns, origin, told
-from m4nmt.data.manifest_columns import FORMATS, code_of
+from m4nmt.data import origin
+from m4nmt.data.manifests import columns as manifest_columns
+from m4nmt.data.manifests import told
+from m4nmt.data.manifests.columns import FORMATS, code_of
 from m4nmt.data.read.types import INSIDE, Dataset, Kind, Lines
 from m4nmt.data.types import Direction, Split
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.manifest_columns import code_of
+from m4nmt.data.manifests.columns import code_of
 
 KEYS = {"domain", "synthetic"}
 BACK_TRANSLATED = "bt"

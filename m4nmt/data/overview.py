@@ -16,8 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from m4nmt.data.plan import Plan, Source
 from m4nmt.data.settings import DataConfig
+from m4nmt.data.stream.plan import Plan, Source
 
 REPEATED = 8.0
 EXHAUSTED = 40.0

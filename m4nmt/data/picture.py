@@ -16,9 +16,9 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from m4nmt.data.mixture import shares
 from m4nmt.data.overview import Row
 from m4nmt.data.settings import Temperature
+from m4nmt.data.stream.mixture import shares
 from m4nmt.data.types import Direction
 
 TEMPERATURES = (1.0, 5.0, 100.0)

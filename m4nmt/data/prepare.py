@@ -20,21 +20,23 @@ import numpy as np
 
 from m4nmt.core.config import ConfigError, to_dict
 from m4nmt.core.files import folder_lock, fsync_folder, sha256_file, write_atomic
-from m4nmt.data import clean, identify, report, report_page, rows, tally, tokenizer
-from m4nmt.data import inputs as given
-from m4nmt.data.checked import Checked, check
-from m4nmt.data.column import Column
+from m4nmt.data import identify, tokenizer
+from m4nmt.data.columns import rows
+from m4nmt.data.columns.column import Column
 from m4nmt.data.directions import Selection, select
-from m4nmt.data.encode import IDENTIFIER, EncodeTask, features_path
 from m4nmt.data.filters.features import FORMAT as FEATURES
 from m4nmt.data.filters.features import Features, Wanted
 from m4nmt.data.filters.pairs import wanted
 from m4nmt.data.filters.settings import FilterChain, LineFilter, MaxChars, MaxTokens
-from m4nmt.data.judging import judge_pairs
-from m4nmt.data.ledger import Ledger
 from m4nmt.data.manifest import Corpus, Manifest, load
-from m4nmt.data.parts import encode_all
-from m4nmt.data.scoring import MODELS, Made, Scorer, unchanged
+from m4nmt.data.preparing import clean, report, report_page, tally
+from m4nmt.data.preparing import inputs as given
+from m4nmt.data.preparing.checked import Checked, check
+from m4nmt.data.preparing.encode import IDENTIFIER, EncodeTask, features_path
+from m4nmt.data.preparing.judging import judge_pairs
+from m4nmt.data.preparing.ledger import Ledger
+from m4nmt.data.preparing.parts import encode_all
+from m4nmt.data.preparing.scoring import MODELS, Made, Scorer, unchanged
 from m4nmt.data.settings import DataConfig
 from m4nmt.data.store import (
     FORMAT,

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m4nmt.core.files import sha256_file
-from m4nmt.data import clean
-from m4nmt.data.column import StoreError as StoreError
+from m4nmt.data.columns.column import StoreError as StoreError
+from m4nmt.data.columns.rows import PairRows, group_words
+from m4nmt.data.columns.stored import DirectionExamples, PairExamples, StoredCorpus, pair_of
+from m4nmt.data.columns.stored import column_name as column_name
+from m4nmt.data.columns.stored import keep_name as keep_name
+from m4nmt.data.columns.stored import pairs_name as pairs_name
 from m4nmt.data.directions import Pair
-from m4nmt.data.rows import PairRows, group_words
-from m4nmt.data.stored import DirectionExamples, PairExamples, StoredCorpus, pair_of
-from m4nmt.data.stored import column_name as column_name
-from m4nmt.data.stored import keep_name as keep_name
-from m4nmt.data.stored import pairs_name as pairs_name
+from m4nmt.data.preparing import clean
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction, Examples, Split
 

@@ -21,10 +21,10 @@ import sentencepiece
 
 from m4nmt.core.config import canonical_json, parse_json, unknown_name
 from m4nmt.core.files import write_atomic
-from m4nmt.data import pieces
 from m4nmt.data.normalise import VERSION, normalise
 from m4nmt.data.settings import TokenizerConfig
 from m4nmt.data.types import Direction
+from m4nmt.data.vocabularies import pieces
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")

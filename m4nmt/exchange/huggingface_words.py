@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import sentencepiece
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data import pieces
 from m4nmt.data.normalise import BLANK, DROPPED
 from m4nmt.data.tokenizer import BOS, EOS, MODEL, PAD, SPECIALS, UNK
+from m4nmt.data.vocabularies import pieces
 
 _SPACE = "\u2581"
 

@@ -6,7 +6,7 @@ Not its job: counting bytes and seconds (memory, cost).
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from m4nmt.data.packing import length_grid
+from m4nmt.data.stream.packing import length_grid
 from m4nmt.model.settings import ModelConfig
 from m4nmt.optim.settings import Optim
 from m4nmt.parallel.check import check

@@ -15,8 +15,8 @@ from typing import Any
 
 from m4nmt.core import ranks
 from m4nmt.data.loader import Loader
-from m4nmt.data.phases import Decision
 from m4nmt.data.settings import ByLoss
+from m4nmt.data.stream.phases import Decision
 from m4nmt.data.types import Direction
 from m4nmt.train.journal import Journal
 from m4nmt.train.rewind import REWOUND

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from m4nmt.data.column import read_arrow, write_arrow
+from m4nmt.data.columns.column import read_arrow, write_arrow
 from m4nmt.data.filters.characters import LETTER, Lines, ngrams, sums, tables
 
 FORMAT = 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from m4nmt.data.column import Column
+from m4nmt.data.columns.column import Column
 from m4nmt.data.filters.alignment import Sides
 from m4nmt.data.filters.features import Features
 from m4nmt.data.filters.scores import Scores

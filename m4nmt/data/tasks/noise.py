@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from m4nmt.data.order import GOLDEN, U64, mix
 from m4nmt.data.settings import Infill, Mass, Noise
+from m4nmt.data.stream.order import GOLDEN, U64, mix
 
 Ints = NDArray[np.int64]
 _SPAN, _GAP = np.uint64(0x5350414E), np.uint64(0x474150)  # kinds of draws

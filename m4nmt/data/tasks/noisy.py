@@ -8,8 +8,8 @@ Shape letters: R rows, P pieces of all rows.
 import numpy as np
 from numpy.typing import NDArray
 
-from m4nmt.data.order import GOLDEN, U64, mix
 from m4nmt.data.settings import Mass, Noise
+from m4nmt.data.stream.order import GOLDEN, U64, mix
 from m4nmt.data.tasks import noise as noises
 from m4nmt.data.types import Examples, Ragged
 

@@ -123,10 +123,25 @@ def test_fetch_says_where_and_what(
     assert main(["data", "fetch", "flores200"]) == 2
     assert "--to DIR, or set M4NMT_DATA" in capsys.readouterr().err
     (tmp_path / "flores200").mkdir()
-    (tmp_path / "flores200" / "flores200_dataset.tar.gz").write_bytes(b"brought by hand")
-    found = told(capsys, "data", "fetch", "flores200", "--to", str(tmp_path))
-    assert found["files"] == {"flores200_dataset.tar.gz": "noted"}
-    assert main(["data", "fetch", "flores200", "--to", str(tmp_path)]) == 0
+    (tmp_path / "flores200" / "flores200_dataset.tar.gz").write_bytes(b"another version")
+    assert main(["data", "fetch", "flores200", "--to", str(tmp_path)]) == 1
+    assert "the manifest says b8b0b767" in capsys.readouterr().err
+
+
+def test_what_was_brought_without_a_known_hash_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talks = tmp_path / "talks.toml"
+    talks.write_text(
+        'folder = "talks"\nlicense = "CC0-1.0"\n[[corpus]]\nname = "talks"\nsplit = "train"\n'
+        'path = "{lang}.txt"\nlanguages = ["eng_Latn", "deu_Latn"]\n'
+        '[[fetch]]\nfile = "eng_Latn.txt"\nurl = "https://example.org/eng_Latn.txt"\n'
+    )
+    (tmp_path / "talks").mkdir()
+    (tmp_path / "talks" / "eng_Latn.txt").write_bytes(b"brought by hand")
+    found = told(capsys, "data", "fetch", str(talks), "--to", str(tmp_path))
+    assert found["files"] == {"eng_Latn.txt": "noted"}
+    assert main(["data", "fetch", str(talks), "--to", str(tmp_path)]) == 0
     assert "1 is there" in capsys.readouterr().out
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from m4nmt.data.ragged import in_order
+from m4nmt.data.columns.ragged import in_order
 from m4nmt.data.settings import BlockConfig, DataConfig
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction, Ragged, Slices, Split

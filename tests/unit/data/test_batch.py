@@ -5,9 +5,9 @@ import pytest
 import torch
 from fake_store import TAG, TASK, FakeMany, FakeStore, data_config
 
-from m4nmt.data.batch import assemble, fetch
-from m4nmt.data.plan import Plan
 from m4nmt.data.settings import Infill
+from m4nmt.data.stream.batch import assemble, fetch
+from m4nmt.data.stream.plan import Plan
 from m4nmt.data.types import Batch
 
 STORE = FakeStore([50, 1000, 100_000, 7])

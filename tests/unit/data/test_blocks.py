@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.blocks import CYCLE, PhasedQuotas, Quotas
+from m4nmt.data.stream.blocks import CYCLE, PhasedQuotas, Quotas
 
 DRIFT = 6  # examples; a van der Corput prefix strays by less than log2(65536) / 3 + 1
 

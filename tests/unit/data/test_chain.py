@@ -13,10 +13,11 @@ from data_made import config, manifest, tree
 from filters_made import sentence
 
 from m4nmt.core.config import ConfigError, canonical_json, from_dict, override, to_dict
-from m4nmt.data import clean, prepare, report_page, tally
+from m4nmt.data import prepare
 from m4nmt.data.filters import settings as filters
 from m4nmt.data.filters import view
 from m4nmt.data.filters.settings import FilterChain
+from m4nmt.data.preparing import clean, report_page, tally
 from m4nmt.data.settings import BlockConfig, DataConfig, FilterConfig
 from m4nmt.data.store import Store
 

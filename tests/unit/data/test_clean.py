@@ -2,7 +2,7 @@
 
 import pytest
 
-from m4nmt.data import clean
+from m4nmt.data.preparing import clean
 from m4nmt.data.settings import BlockConfig, FilterConfig
 
 

@@ -13,11 +13,11 @@ from embedding_made import bag_of_words
 from filters_made import sentence
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data import scoring
 from m4nmt.data.filters import settings as filters
 from m4nmt.data.filters.embedding import Embedder
 from m4nmt.data.filters.settings import EmbeddingScore, FilterChain
 from m4nmt.data.prepare import prepare
+from m4nmt.data.preparing import scoring
 from m4nmt.data.settings import BlockConfig, DataConfig
 from m4nmt.data.store import Store
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from m4nmt.core.files import sha256_file
-from m4nmt.data import fetch as fetch_module
 from m4nmt.data import manifest
-from m4nmt.data.fetch import NOTES, FetchError, fetch
+from m4nmt.data.manifests import fetch as fetch_module
+from m4nmt.data.manifests.fetch import NOTES, FetchError, fetch
 
 TEXT = b"".join(b"line %d\n" % number for number in range(20_000))
 
@@ -172,7 +172,7 @@ def test_a_manifest_without_addresses_names_its_page(tmp_path: Path) -> None:
 
 
 def test_through_datasets_to_parquet_that_is_read(tmp_path: Path) -> None:
-    from m4nmt.data.inputs import inputs, look
+    from m4nmt.data.preparing.inputs import inputs, look
 
     hub = tmp_path / "hub"
     hub.mkdir()

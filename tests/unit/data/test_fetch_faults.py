@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from m4nmt.data.fetch import FetchError, fetch
 from m4nmt.data.manifest import Fetch, Manifest
+from m4nmt.data.manifests.fetch import FetchError, fetch
 
 TEXT = b"".join(b"line %d\n" % number for number in range(20_000))
 HALF = 70_000

@@ -39,7 +39,7 @@ dataset = {{ hub = "{NAME}", config = "{{a}}-{{b}}", split = "test", revision = 
 READ = """
 import sys
 from m4nmt.data import manifest
-from m4nmt.data.inputs import inputs
+from m4nmt.data.preparing.inputs import inputs
 from m4nmt.data.formats import read
 from m4nmt.data.read.types import Faults
 found = manifest.load(sys.argv[1])

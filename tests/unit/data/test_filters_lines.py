@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data import clean
 from m4nmt.data.filters import lines
 from m4nmt.data.filters import settings as filters
 from m4nmt.data.filters.characters import Lines, codes, script_counts, sums
 from m4nmt.data.identify import Identifier
+from m4nmt.data.preparing import clean
 
 NOWHERE = Path("nowhere")
 GOOD = {

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from filters_made import ALL, sentence
 
-from m4nmt.data import judging
 from m4nmt.data.directions import Pair
 from m4nmt.data.filters import alignment
 from m4nmt.data.filters.features import Features, FeatureWriter
@@ -17,8 +16,9 @@ from m4nmt.data.filters.pairs import Verdict
 from m4nmt.data.filters.settings import Alignment, FilterChain
 from m4nmt.data.filters.through import Through, Wrong, pivot
 from m4nmt.data.filters.view import View
-from m4nmt.data.judging import PairCount, judge_pairs
-from m4nmt.data.tally import CorpusColumns
+from m4nmt.data.preparing import judging
+from m4nmt.data.preparing.judging import PairCount, judge_pairs
+from m4nmt.data.preparing.tally import CorpusColumns
 
 ROWS = 900
 PAIRS = [("one", "three"), ("one", "two"), ("three", "two")]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from m4nmt.data import formats
 from m4nmt.data.formats import Faults, FormatError, Source, read
-from m4nmt.data.inputs import Facts, Input, check_rows
 from m4nmt.data.manifest import Corpus
+from m4nmt.data.preparing.inputs import Facts, Input, check_rows
 from m4nmt.data.read import types, unpack
 from m4nmt.data.read.types import Tsv
 

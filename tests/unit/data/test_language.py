@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.data import language, manifest
-from m4nmt.data.families import FAMILIES
+from m4nmt.data.locales.families import FAMILIES
 
 KNOWN = {
     "en": "eng_Latn",

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.data.loader import Loader, LoaderState
-from m4nmt.data.phases import Decision
 from m4nmt.data.settings import ByLoss, Infill, Mass, Timed
+from m4nmt.data.stream.phases import Decision
 from m4nmt.data.types import Batch
 
 STORE = FakeStore([50, 1000, 100_000, 7], 20, "translate", "denoise", "mass")

@@ -9,8 +9,8 @@ from data_made import lines, manifest, write_lines
 from m4nmt.core.config import ConfigError
 from m4nmt.core.files import sha256_file
 from m4nmt.data.formats import FormatError
-from m4nmt.data.inputs import inputs, look
 from m4nmt.data.manifest import find, load, names, on_disk, parse
+from m4nmt.data.preparing.inputs import inputs, look
 from m4nmt.data.read.types import Tsv
 
 TABLE = """

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.mixture import shares, unimax
 from m4nmt.data.settings import Temperature, UniMax, Weights
+from m4nmt.data.stream.mixture import shares, unimax
 from m4nmt.data.types import Direction
 
 DIRECTIONS = [

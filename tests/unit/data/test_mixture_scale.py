@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from m4nmt.data.order import examples_at
-from m4nmt.data.plan import Plan
 from m4nmt.data.settings import Infill, Mass, Temperature, UniMax
+from m4nmt.data.stream.order import examples_at
+from m4nmt.data.stream.plan import Plan
 
 BLOCK = 8192
 LAST = 25_000_000_000 // BLOCK  # blocks in which all of it could be drawn once

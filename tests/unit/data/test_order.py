@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.core.seeds import seed_for
-from m4nmt.data.order import examples_at
+from m4nmt.data.stream.order import examples_at
 
 keys = st.integers(0, 2**63 - 1)
 

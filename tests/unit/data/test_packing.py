@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.packing import Packing, length_grid, pack
 from m4nmt.data.settings import BlockConfig
+from m4nmt.data.stream.packing import Packing, length_grid, pack
 from m4nmt.data.types import Shape
 
 CONFIG = BlockConfig(tokens=512, max_length=64, rows_multiple=4)

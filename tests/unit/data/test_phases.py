@@ -8,8 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.phases import Decision, stages
-from m4nmt.data.plan import Plan
 from m4nmt.data.settings import (
     ByLoss,
     Phase,
@@ -20,6 +18,8 @@ from m4nmt.data.settings import (
     UniMax,
     Weights,
 )
+from m4nmt.data.stream.phases import Decision, stages
+from m4nmt.data.stream.plan import Plan
 
 STORE = FakeStore([50, 1000, 100_000, 7])
 TIMED = Timed(introduced={"s00001*": 300, "s00003*": 300}, retired={"s00002*": 700})

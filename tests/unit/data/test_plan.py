@@ -5,8 +5,8 @@ import pytest
 from fake_store import FakeStore, data_config
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.plan import BlockPlan, Plan, block_examples
 from m4nmt.data.settings import BlockConfig, Mass, Phase, Phases, Temperature, UniMax, Weights
+from m4nmt.data.stream.plan import BlockPlan, Plan, block_examples
 
 SIZES = [50, 1000, 100_000, 7]
 STORE = FakeStore(SIZES)

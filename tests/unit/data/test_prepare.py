@@ -10,10 +10,10 @@ import pytest
 from data_made import CODES, config, lines, manifest, small, tree, write_lines
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data import tally
 from m4nmt.data.formats import FormatError
 from m4nmt.data.identify import Identifier
 from m4nmt.data.prepare import prepare
+from m4nmt.data.preparing import tally
 from m4nmt.data.settings import BlockConfig, DirectionsConfig, FilterConfig
 from m4nmt.data.store import Store
 from m4nmt.data.types import Direction

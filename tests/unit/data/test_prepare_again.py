@@ -11,9 +11,9 @@ import pytest
 from data_made import config, lines, small, tree, write_lines
 
 from m4nmt.core.files import FolderLockedError, folder_lock
-from m4nmt.data import parts as parts_module
 from m4nmt.data import prepare as prepare_module
 from m4nmt.data.prepare import prepare
+from m4nmt.data.preparing import parts as parts_module
 from m4nmt.data.settings import DataConfig, FilterConfig
 from m4nmt.data.store import Store, StoreError
 

@@ -18,21 +18,21 @@ from data_made import CODES, config, lines, manifest, tree
 from read_made import FORMATS, PACKED, put, rows
 
 from m4nmt.core.files import FolderLockedError
-from m4nmt.data import checked as checked_module
-from m4nmt.data import encode as encode_module
-from m4nmt.data import inputs as inputs_module
-from m4nmt.data import join as join_module
-from m4nmt.data import parts as parts_module
 from m4nmt.data import prepare as prepare_module
-from m4nmt.data.clean import Limits
-from m4nmt.data.column import read_arrow, write_arrow
-from m4nmt.data.encode import EncodeTask, Part, merged
+from m4nmt.data.columns.column import read_arrow, write_arrow
 from m4nmt.data.filters.features import Wanted
 from m4nmt.data.filters.settings import FilterChain
 from m4nmt.data.formats import FormatError, Forward
-from m4nmt.data.join import join
-from m4nmt.data.parts import _Encoder
 from m4nmt.data.prepare import prepare
+from m4nmt.data.preparing import checked as checked_module
+from m4nmt.data.preparing import encode as encode_module
+from m4nmt.data.preparing import inputs as inputs_module
+from m4nmt.data.preparing import join as join_module
+from m4nmt.data.preparing import parts as parts_module
+from m4nmt.data.preparing.clean import Limits
+from m4nmt.data.preparing.encode import EncodeTask, Part, merged
+from m4nmt.data.preparing.join import join
+from m4nmt.data.preparing.parts import _Encoder
 from m4nmt.data.read import types, unpack
 from m4nmt.data.read.types import Dataset, Source
 from m4nmt.data.settings import DataConfig

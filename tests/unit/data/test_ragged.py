@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m4nmt.data.ragged import groups, in_order, indices, joined, sliced
+from m4nmt.data.columns.ragged import groups, in_order, indices, joined, sliced
 from m4nmt.data.types import Ragged, Slices
 
 sequences = st.lists(st.lists(st.integers(0, 500), max_size=6), max_size=8)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from read_made import PACKED, put, rows
 
-from m4nmt.data import inputs
-from m4nmt.data.checked import check
 from m4nmt.data.manifest import load
+from m4nmt.data.preparing import inputs
+from m4nmt.data.preparing.checked import check
 from m4nmt.data.read import archive, unpack
 from m4nmt.data.read.types import FormatError, Source
 

@@ -17,8 +17,8 @@ import pytest
 from read_made import SIDES
 
 from m4nmt.data.formats import Faults, FormatError, Source, read
-from m4nmt.data.inputs import check_rows, inputs, look
 from m4nmt.data.manifest import load
+from m4nmt.data.preparing.inputs import check_rows, inputs, look
 from m4nmt.data.read import unpack
 from m4nmt.data.read.recognise import recognise
 from m4nmt.data.read.types import Csv, Kind, Lines, Tsv

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m4nmt.data import rows
-from m4nmt.data.rows import PairRows, bisect, group_words
+from m4nmt.data.columns import rows
+from m4nmt.data.columns.rows import PairRows, bisect, group_words
 
 COLUMNS = 3
 PAIRS = list(combinations_with_replacement(range(COLUMNS), 2))

@@ -7,7 +7,7 @@ import pytest
 from data_made import write_lines
 
 from m4nmt.data.formats import Source
-from m4nmt.data.sample import Sample, picks, quotas
+from m4nmt.data.preparing.sample import Sample, picks, quotas
 
 
 def test_sampling_temperature() -> None:

@@ -14,10 +14,10 @@ from m4nmt.core.config import ConfigError, from_dict, override, to_dict
 from m4nmt.data import manifest as manifests
 from m4nmt.data.directions import select
 from m4nmt.data.loader import Loader, fixed_batches
-from m4nmt.data.plan import Plan
 from m4nmt.data.prepare import prepare
 from m4nmt.data.settings import DataConfig, DirectionsConfig, Infill, Mass, Weights
 from m4nmt.data.store import Store
+from m4nmt.data.stream.plan import Plan
 from m4nmt.data.tokenizer import Tokenizer, TokenizerError
 from m4nmt.data.types import Direction
 

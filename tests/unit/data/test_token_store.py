@@ -9,12 +9,12 @@ import pytest
 from data_made import config, lines, manifest, tree
 
 from m4nmt.data import store as store_module
-from m4nmt.data.plan import Reader
+from m4nmt.data.columns.ragged import in_order
+from m4nmt.data.columns.rows import PairRows
 from m4nmt.data.prepare import prepare
-from m4nmt.data.ragged import in_order
-from m4nmt.data.rows import PairRows
 from m4nmt.data.settings import DirectionsConfig
 from m4nmt.data.store import Store, StoreError
+from m4nmt.data.stream.plan import Reader
 from m4nmt.data.types import Direction
 
 CODES = ("deu_Latn", "eng_Latn", "rus_Cyrl")

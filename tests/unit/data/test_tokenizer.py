@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m4nmt.data import normalise as rule
-from m4nmt.data import pieces
 from m4nmt.data.settings import TokenizerConfig
 from m4nmt.data.tokenizer import CARD, MODEL, SPECIALS, Tokenizer, TokenizerError, train
 from m4nmt.data.types import Direction
+from m4nmt.data.vocabularies import pieces
 
 LANGUAGES = ("deu_Latn", "eng_Latn")
 TAGS = ("<2deu_Latn>", "<2eng_Latn>", "<denoise>")

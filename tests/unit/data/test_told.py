@@ -11,9 +11,9 @@ from read_made import PACKED, jsonl, po, put, rows, tmx, xliff1, zipped
 
 from m4nmt.core.config import ConfigError
 from m4nmt.data.formats import FormatError, sources
-from m4nmt.data.inputs import check_rows, inputs, look, unchanged
 from m4nmt.data.manifest import Corpus, Manifest, load, parse
 from m4nmt.data.prepare import prepare
+from m4nmt.data.preparing.inputs import check_rows, inputs, look, unchanged
 from m4nmt.data.read.types import Csv, JsonLines, Lines, Tmx, Tsv
 from m4nmt.data.types import Direction
 

@@ -7,10 +7,10 @@ import pytest
 import sentencepiece
 from data_made import CODES, config, lines, manifest, small
 
-from m4nmt.data import vocabulary_page
 from m4nmt.data.settings import TokenizerConfig
 from m4nmt.data.tokenizer import MODEL, Tokenizer, TokenizerError, extended, train
-from m4nmt.data.vocabulary import Cost, Size, cost, gini, samples, sweep
+from m4nmt.data.vocabularies import page as vocabulary_page
+from m4nmt.data.vocabularies.sweep import Cost, Size, cost, gini, samples, sweep
 
 TEXT = {code: lines(code, range(200)) for code in CODES}
 CONFIG = TokenizerConfig(vocab=400, threads=1)

@@ -13,8 +13,8 @@ import train_made
 
 from m4nmt.checkpoint.model import load_model
 from m4nmt.core.config import ConfigError
-from m4nmt.data.phases import Decision
 from m4nmt.data.settings import ByLoss, Temperature
+from m4nmt.data.stream.phases import Decision
 from m4nmt.data.types import Direction
 from m4nmt.train import steer
 from m4nmt.train.run import train

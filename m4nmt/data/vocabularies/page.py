@@ -1,13 +1,13 @@
 """The sweep of vocabulary sizes as one page for people: offline, without scripts.
 
-Not its job: counting (vocabulary.py).
+Not its job: counting (sweep.py).
 """
 
 from collections.abc import Sequence
 from html import escape
 
 from m4nmt.data.language import display_name
-from m4nmt.data.vocabulary import Size
+from m4nmt.data.vocabularies.sweep import Size
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1c20; --soft: #6b7280; --line: #d8dce2;

@@ -13,12 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from m4nmt.data import clean, leakage
-from m4nmt.data.column import ColumnWriter, Lines
+from m4nmt.data import leakage
+from m4nmt.data.columns.column import ColumnWriter, Lines
 from m4nmt.data.filters import characters
 from m4nmt.data.filters.features import FeatureWriter, Wanted
 from m4nmt.data.filters.settings import LineFilter
 from m4nmt.data.formats import FormatError, Row, Source
+from m4nmt.data.preparing import clean
 from m4nmt.data.read.types import Dataset
 from m4nmt.data.tokenizer import Tokenizer
 

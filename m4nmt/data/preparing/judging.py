@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m4nmt.core.progress import progress
-from m4nmt.data import clean, leakage, rows
+from m4nmt.data import leakage
+from m4nmt.data.columns import rows
 from m4nmt.data.directions import Pair
 from m4nmt.data.filters import pairs
 from m4nmt.data.filters.near import near_duplicates
@@ -32,8 +33,9 @@ from m4nmt.data.filters.settings import (
 from m4nmt.data.filters.through import Through, Wrong, pivot
 from m4nmt.data.filters.view import View
 from m4nmt.data.leakage import Keys, Mask
-from m4nmt.data.tally import CorpusColumns, repeated_lines
-from m4nmt.data.workers import processes
+from m4nmt.data.preparing import clean
+from m4nmt.data.preparing.tally import CorpusColumns, repeated_lines
+from m4nmt.data.preparing.workers import processes
 
 _SAMPLES = 3
 _LAST = (Duplicates, NearDuplicates)

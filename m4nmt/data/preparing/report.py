@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m4nmt.core.progress import console
-from m4nmt.data import tally
-from m4nmt.data.column import Column
-from m4nmt.data.inputs import Facts, Input
-from m4nmt.data.judging import PairCount
+from m4nmt.data.columns.column import Column
+from m4nmt.data.preparing import tally
+from m4nmt.data.preparing.inputs import Facts, Input
+from m4nmt.data.preparing.judging import PairCount
 from m4nmt.data.tokenizer import Tokenizer
 
 _SAMPLES = 5

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from m4nmt.data.plan import BlockPlan, Reader
+from m4nmt.data.stream.plan import BlockPlan, Reader
 from m4nmt.data.types import Batch, Shape, Slices
 
 Ints = NDArray[np.int64]

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from m4nmt.data.column import read_arrow, write_arrow
+from m4nmt.data.columns.column import read_arrow, write_arrow
 
 
 def join(parts: Sequence[Path], path: Path, meta: Mapping[str, Any]) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from m4nmt.core.files import write_atomic
 from m4nmt.core.seeds import seed_for
 from m4nmt.data import language
-from m4nmt.data.cldr_lines import Meaning, Speaker
 from m4nmt.data.leakage import key
+from m4nmt.data.locales.cldr_lines import Meaning, Speaker
 
 LICENSE = "Unicode-3.0"
 _FORM = 1  # of the corpus: raise it when the same arguments give other lines

@@ -6,7 +6,7 @@ numbers sum that up: the Gini coefficient of tokens per character (0: all pay th
 largest over the median (Petrov et al. 2023, "Language model tokenizers introduce unfairness between
 languages", measure premiums likewise). Scripts differ by nature (a Chinese character says more than
 a Latin letter): compare sizes for one language, and languages of one script.
-Not its job: the page (vocabulary_page.py), choosing.
+Not its job: the page (page.py), choosing.
 
 Letters: L languages, S sizes.
 """
@@ -19,10 +19,11 @@ from pathlib import Path
 from statistics import median
 
 from m4nmt.core.files import folder_lock
-from m4nmt.data import inputs, manifest, tokenizer
-from m4nmt.data.checked import check
+from m4nmt.data import manifest, tokenizer
 from m4nmt.data.directions import select
-from m4nmt.data.sample import Sample
+from m4nmt.data.preparing import inputs
+from m4nmt.data.preparing.checked import check
+from m4nmt.data.preparing.sample import Sample
 from m4nmt.data.settings import DataConfig, TokenizerConfig
 from m4nmt.data.tokenizer import UNK, Tokenizer
 from m4nmt.data.types import Split

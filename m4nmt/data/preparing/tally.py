@@ -13,13 +13,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from m4nmt.data import clean, leakage, rows
-from m4nmt.data.column import Column, write_arrow
+from m4nmt.data import leakage
+from m4nmt.data.columns import rows
+from m4nmt.data.columns.column import Column, write_arrow
 from m4nmt.data.directions import Pair
 from m4nmt.data.filters import partial
 from m4nmt.data.filters.features import Features
 from m4nmt.data.filters.settings import EmbeddingScore, FilterChain, Overlap, RowFilter
 from m4nmt.data.leakage import Keys, Mask
+from m4nmt.data.preparing import clean
 
 _BLOCK = 1 << 18
 _SAMPLES = 5

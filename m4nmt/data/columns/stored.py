@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m4nmt.data import origin
-from m4nmt.data.column import Column, read_arrow
+from m4nmt.data.columns.column import Column, read_arrow
+from m4nmt.data.columns.ragged import groups, in_order, indices
+from m4nmt.data.columns.rows import PairRows
 from m4nmt.data.directions import Pair
-from m4nmt.data.ragged import groups, in_order, indices
-from m4nmt.data.rows import PairRows
 from m4nmt.data.types import Direction, Ragged, Slices, Split
 
 Ints = NDArray[np.int64]

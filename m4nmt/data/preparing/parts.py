@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from m4nmt.data.column import read_arrow
-from m4nmt.data.encode import EncodeTask, Part, changed, encode, merged
+from m4nmt.data.columns.column import read_arrow
 from m4nmt.data.formats import Forward
-from m4nmt.data.join import join
-from m4nmt.data.ledger import Ledger
-from m4nmt.data.workers import spread
+from m4nmt.data.preparing.encode import EncodeTask, Part, changed, encode, merged
+from m4nmt.data.preparing.join import join
+from m4nmt.data.preparing.ledger import Ledger
+from m4nmt.data.preparing.workers import spread
 
 
 class _Encoder:

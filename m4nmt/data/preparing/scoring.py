@@ -24,14 +24,14 @@ import numpy as np
 
 from m4nmt.core.files import write_atomic
 from m4nmt.core.progress import Ticker, progress
-from m4nmt.data import inputs as given
 from m4nmt.data.directions import Pair
 from m4nmt.data.filters import embedding_model, scores
 from m4nmt.data.filters.scores import Draft
 from m4nmt.data.filters.settings import EmbeddingScore, FilterChain
 from m4nmt.data.formats import Faults, read
-from m4nmt.data.inputs import Facts, Input
-from m4nmt.data.ledger import Ledger
+from m4nmt.data.preparing import inputs as given
+from m4nmt.data.preparing.inputs import Facts, Input
+from m4nmt.data.preparing.ledger import Ledger
 
 if TYPE_CHECKING:
     from m4nmt.data.filters.embedding import Embedder, Vectors

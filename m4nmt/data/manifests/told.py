@@ -1,7 +1,7 @@
 """What a [[corpus]] leaves out, told from its files: the format, the languages, the columns.
 
 The result is what the manifest could have said: one table that says all, or, of a bilingual format
-with {lang} in its path, one a file. Not its job: what such a table means (manifest_columns.py).
+with {lang} in its path, one a file. Not its job: what such a table means (columns.py).
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 from m4nmt.core.config import ConfigError
 from m4nmt.data import language
-from m4nmt.data.manifest_columns import LANG, code_of
+from m4nmt.data.manifests.columns import LANG, code_of
 from m4nmt.data.read import unpack
 from m4nmt.data.read.recognise import Recognised, recognise
 from m4nmt.data.read.types import (

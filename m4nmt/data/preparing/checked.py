@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from m4nmt.core.progress import console
-from m4nmt.data import inputs as given
-from m4nmt.data.inputs import Facts, Input
+from m4nmt.data.preparing import inputs as given
+from m4nmt.data.preparing.inputs import Facts, Input
+from m4nmt.data.preparing.sample import Sample, picks, quotas
+from m4nmt.data.preparing.workers import spread
 from m4nmt.data.read.types import Lines
 from m4nmt.data.read.unpack import is_packed_tar
-from m4nmt.data.sample import Sample, picks, quotas
 from m4nmt.data.settings import TokenizerConfig
 from m4nmt.data.types import Split
-from m4nmt.data.workers import spread
 
 _NOTE_EVERY = 30.0  # seconds
 _MANY = 3  # files of one packed archive

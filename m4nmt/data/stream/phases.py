@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from m4nmt.core.config import ConfigError
-from m4nmt.data.mixture import Simple
 from m4nmt.data.settings import ByLoss, Mixture, Phases, Timed
+from m4nmt.data.stream.mixture import Simple
 
 
 class Stage(NamedTuple):

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from m4nmt.core.config import ConfigError
 from m4nmt.core.seeds import numpy_generator, seed_for
-from m4nmt.data import mixture, order
-from m4nmt.data.blocks import PhasedQuotas, Quotas
+from m4nmt.data.columns.ragged import groups, joined, sliced
 from m4nmt.data.directions import task_of
-from m4nmt.data.packing import pack
-from m4nmt.data.phases import Decision, Stage, by_block, stages
-from m4nmt.data.ragged import groups, joined, sliced
 from m4nmt.data.settings import BlockConfig, ByLoss, DataConfig, Noise, Temperature
+from m4nmt.data.stream import mixture, order
+from m4nmt.data.stream.blocks import PhasedQuotas, Quotas
+from m4nmt.data.stream.packing import pack
+from m4nmt.data.stream.phases import Decision, Stage, by_block, stages
 from m4nmt.data.tasks.noisy import Noisy
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction, Examples, ManyExamples, Shape, Slices, Split

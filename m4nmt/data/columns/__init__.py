@@ -1,0 +1,1 @@
+"""The files of a store, mapped into memory: lines, rows of pairs, examples."""

@@ -1,0 +1,1 @@
+"""What CLDR and linguistics say of languages: names, scripts, lines of exemplars, families."""

@@ -1,0 +1,1 @@
+"""From sizes to batches: mixture, quotas of blocks, order, shapes; `data.loader` delivers them."""

@@ -1,0 +1,1 @@
+"""Behind `data.tokenizer`: foreign models, and which size a vocabulary should have."""
