@@ -23,10 +23,10 @@ one column a language; a bitext has two:
     sha256 = {"train/en.txt.xz" = "..."}  # may be left out
 
 A table with `each = [{x = "de"}, {x = "fr"}]` stands for one table for each of these, with {x}
-replaced in its texts. [[fetch]] says where a file comes from (manifests/fetch.py): `file`, and `url` or
-`dataset`; `sha256` and `size` where known. docs/corpora.md goes through the formats. Not its job:
-which fields of which files hold a language (manifests/columns.py; where the manifest does not say,
-manifests/told.py), reading the files (formats.py).
+replaced in its texts. [[fetch]] says where a file comes from (manifests/fetch.py): `file`, and
+`url` or `dataset`; `sha256` and `size` where known. docs/corpora.md goes through the formats. Not
+its job: which fields of which files hold a language (manifests/columns.py; where the manifest does
+not say, manifests/told.py), reading the files (formats.py).
 """
 
 import dataclasses
