@@ -74,7 +74,7 @@ def main() -> None:
 def prepare(folder: Path) -> None:
     """The recipe and its data."""
     from m4nmt.core.names import recipe
-    from m4nmt.data.locales import cldr
+    from m4nmt.data import cldr
     from m4nmt.data.prepare import prepare as made
 
     os.chdir(folder)

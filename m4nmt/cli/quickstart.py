@@ -51,7 +51,7 @@ def _headline(step: int, text: str) -> None:
 
 
 def _corpus(config: RunConfig, folder: Path) -> Path:
-    from m4nmt.data.locales import cldr
+    from m4nmt.data import cldr
 
     languages = config.data.directions.languages
     _headline(1, f"corpus: {len(languages)} languages from Unicode CLDR, by way of Babel")

@@ -72,6 +72,12 @@ class Again(NamedTuple):
     spoilt: bool
 
 
+class Cut(NamedTuple):
+    """What the limit left of a greedy translation; its score is not known yet."""
+
+    tokens: Sequence[Symbol]
+
+
 class Sorted(NamedTuple):
     """Hypotheses by their end: the end symbol, none (a limit), or a forbidden symbol."""
 
@@ -98,7 +104,7 @@ def sort(found: Sequence[Found], ends: Ends) -> Sorted:
 
 def certain(
     found: Sequence[Found], limit: int, config: SearchConfig, ends: Ends
-) -> list[Best] | Again:
+) -> list[Best] | Cut | Again:
     """Our search's result, if what CTranslate2 found with C = `config.beam` determines it.
 
     Proof. Let t be the step at which CTranslate2 stopped. Before t fewer than C hypotheses were
@@ -113,7 +119,8 @@ def certain(
        m <= 0 its score is at most m over the largest length penalty up to there. If the n-th best
        of what was given back scores no less, it is not among the n best.
 
-    Where nothing finished was given back, it may be among what was not: not certain.
+    Where nothing finished was given back, it may be among what was not: not certain. But a greedy
+    search has one path: it is what was given back, up to the limit.
 
     Args:
         limit: of this sentence; the batch may have gone on beyond.
@@ -124,7 +131,9 @@ def certain(
         return Again(limit, True)
     within = [one for one in parts.finished if len(one.tokens) <= limit]
     if not within:
-        return Again(limit, False)
+        alone = found[0].tokens[:limit]
+        greedy = config.beam == 1 and ends.all.isdisjoint(alone)
+        return Cut(alone) if greedy else Again(limit, False)
     best = _ranked(within, config, finished=True)
     if config.beam == 1:
         return best

@@ -1,7 +1,8 @@
 """CTranslate2 as an Engine: the same hypotheses and scores as the native search, faster on a CPU.
 
 How the hypotheses are made the native engine's is in `candidates`. A sentence is searched
-1. quickly: CTranslate2 stops as it always does. For nearly all sentences the result is certain;
+1. quickly: CTranslate2 stops as it always does. For nearly all sentences the result is certain (a
+   greedy one that met its limit lacks its score alone, which is then read by teacher forcing);
 2. if not, thoroughly: with all hypotheses that end in as many steps as our search makes;
 3. where forbidden symbols are so likely that they hide the result: both again with these symbols
    made impossible, and scored again (CTranslate2 gives their probability to the others while it
@@ -19,9 +20,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -29,7 +29,7 @@ from m4nmt.core.stages import SearchConfig
 from m4nmt.translate import candidates
 from m4nmt.translate.alignment import Pairs
 from m4nmt.translate.batching import pack
-from m4nmt.translate.candidates import Again, Best, Ends, Found
+from m4nmt.translate.candidates import Again, Best, Cut, Ends, Found
 from m4nmt.translate.constraints import Constraint
 from m4nmt.translate.decoder import (
     Cancelled,
@@ -40,59 +40,11 @@ from m4nmt.translate.decoder import (
     ranked,
 )
 from m4nmt.translate.engine import Engine, NoNativeError, Rows
+from m4nmt.translate.jobs import Job, Run, stopping
 
 _SUMS = 1e-30  # a length penalty whose power is 1: scores are sums, and no early exit is taken
 _PATIENCE_SECONDS = 0.001  # between two looks at a batch whose caller may cancel
 _INTRA = 4  # threads that work well on one batch; more threads are more batches at once
-
-
-class _Job(NamedTuple):
-    """Sentences that are searched together.
-
-    Attributes:
-        group: their numbers.
-        limit: of the batch.
-        options: of `translate_batch`, beyond those that all have.
-    """
-
-    group: list[int]
-    limit: int
-    options: dict[str, Any]
-
-
-class _Run(NamedTuple):
-    """One call of `decode`."""
-
-    rows: Rows
-    limits: Sequence[int]
-    config: SearchConfig
-    cancelled: Cancelled | None
-
-    def by_steps(
-        self, members: Iterable[int], steps: Mapping[int, int]
-    ) -> Iterator[tuple[list[int], int]]:
-        """Groups of sentences that take about as many steps, and the most of a group."""
-        ordered = sorted(members, key=lambda i: -steps[i])
-        lengths = [max(steps[i], len(self.rows[i])) for i in ordered]
-        for group in pack(lengths, self.config.beam, self.config.batch_tokens):
-            yield [ordered[g] for g in group], max(steps[ordered[g]] for g in group)
-
-    def by_limit(
-        self, members: Iterable[int], steps: Mapping[int, int]
-    ) -> Iterator[tuple[list[int], int]]:
-        """Groups of sentences that take the same number of steps, and that number."""
-        for limit, some in groupby(sorted(members, key=steps.__getitem__), steps.__getitem__):
-            same = list(some)
-            lengths = [len(self.rows[i]) for i in same]
-            for group in pack(lengths, self.config.beam, self.config.batch_tokens):
-                yield [same[g] for g in group], limit
-
-
-def _stopping(beam: int, most: int) -> dict[str, Any]:
-    """Options of a search that stops at `most` hypotheses and gives back as many."""
-    if beam == 1:
-        return {"beam_size": 1}
-    return {"beam_size": beam, "patience": most / beam, "num_hypotheses": most}
 
 
 class CTranslate2:
@@ -174,7 +126,7 @@ class CTranslate2:
             return self._stand_in().decode(rows, limits, config, cancelled, constraints)
         bound = [i for i, constraint in enumerate(constraints or ()) if constraint]
         free = sorted(set(range(len(rows))).difference(bound))
-        run = _Run(rows, limits, config, cancelled)
+        run = Run(rows, limits, config, cancelled)
         done: dict[int, list[Hypothesis]] = {}
         if bound and constraints is not None:
             some, most = [rows[i] for i in bound], [limits[i] for i in bound]
@@ -252,7 +204,7 @@ class CTranslate2:
         return self._stand_in().cover(rows, targets, budget)
 
     def _searched(
-        self, run: "_Run", members: Sequence[int], options: Mapping[str, Any]
+        self, run: Run, members: Sequence[int], options: Mapping[str, Any]
     ) -> tuple[dict[int, list[Best]], list[int]]:
         """The result of each of these sentences; and those for which forbidden symbols hide it."""
         best, again = self._quickly(run, members, options)
@@ -262,26 +214,40 @@ class CTranslate2:
         return best, [i for i in members if i not in best]
 
     def _quickly(
-        self, run: "_Run", members: Sequence[int], options: Mapping[str, Any]
+        self, run: Run, members: Sequence[int], options: Mapping[str, Any]
     ) -> tuple[dict[int, list[Best]], dict[int, Again]]:
         """Those whose result is certain after CTranslate2's usual search, and the others."""
-        beam, stop = run.config.beam, _stopping(run.config.beam, run.config.beam)
+        beam, stop = run.config.beam, stopping(run.config.beam, run.config.beam)
         jobs = []
         for numbers in pack([len(run.rows[i]) for i in members], beam, run.config.batch_tokens):
             group = [members[g] for g in numbers]
-            jobs.append(_Job(group, max(run.limits[i] for i in group), {**stop, **options}))
+            jobs.append(Job(group, max(run.limits[i] for i in group), {**stop, **options}))
         best: dict[int, list[Best]] = {}
         again: dict[int, Again] = {}
+        cut: dict[int, Cut] = {}
         for i, found in self._search(run, jobs):
             result = candidates.certain(found, run.limits[i], run.config, self._ends)
-            if isinstance(result, Again):
-                again[i] = result
-            else:
-                best[i] = result
-        return best, again
+            match result:
+                case Again():
+                    again[i] = result
+                case Cut():
+                    cut[i] = result
+                case _:
+                    best[i] = result
+        return best | self._summed(run, cut), again
+
+    def _summed(self, run: Run, cut: Mapping[int, Cut]) -> dict[int, list[Best]]:
+        """With the scores of what their limits left of them."""
+        targets = [[self._ids[piece] for piece in one.tokens] for one in cut.values()]
+        scores = self.score([run.rows[i] for i in cut], targets, run.config.batch_tokens)
+        alpha = run.config.length_alpha
+        return {
+            i: [Best(one.tokens, math.fsum(logp) / length_penalty(len(logp), alpha), False)]
+            for (i, one), logp in zip(cut.items(), scores, strict=True)
+        }
 
     def _thoroughly(
-        self, run: "_Run", steps: Mapping[int, int], options: Mapping[str, Any]
+        self, run: Run, steps: Mapping[int, int], options: Mapping[str, Any]
     ) -> dict[int, list[Best] | None]:
         """These sentences, with all that ends in so many steps; None where forbidden symbols could
         have changed the result. Where nothing ends, the batch must stop at the very limit."""
@@ -290,16 +256,14 @@ class CTranslate2:
         for grouped in (run.by_steps, run.by_limit):
             left = [i for i in steps if made.get(i, []) == []]
             jobs = [
-                _Job(group, most, {**_stopping(beam, beam * (most + 1)), **options})
+                Job(group, most, {**stopping(beam, beam * (most + 1)), **options})
                 for group, most in grouped(left, steps)
             ]
             for i, found in self._search(run, jobs):
                 made[i] = candidates.complete(found, steps[i], run.config, self._ends)
         return made
 
-    def _without_forbidden(
-        self, run: "_Run", members: Sequence[int]
-    ) -> dict[int, list[Hypothesis]]:
+    def _without_forbidden(self, run: Run, members: Sequence[int]) -> dict[int, list[Hypothesis]]:
         """These sentences, with forbidden symbols made impossible, and scored again."""
         options = {
             "end_token": [self._end],
@@ -315,11 +279,11 @@ class CTranslate2:
             done[i].append(replace(h, logp=logp, score=score))
         return {i: ranked(found, run.config.n_best) for i, found in done.items()}
 
-    def _search(self, run: "_Run", jobs: Iterable[_Job]) -> Iterator[tuple[int, list[Found]]]:
+    def _search(self, run: Run, jobs: Iterable[Job]) -> Iterator[tuple[int, list[Found]]]:
         """(sentence, what was found) of every sentence of the jobs."""
         ends = [self._end, *self._forbidden]
 
-        def submit(job: _Job) -> list[Any]:
+        def submit(job: Job) -> list[Any]:
             options = {"end_token": ends, **job.options}
             batch: list[Any] = self._translator.translate_batch(
                 [self._written(run.rows[i]) for i in job.group],

@@ -1,1 +1,1 @@
-"""What CLDR and linguistics say of languages: names, scripts, lines of exemplars, families."""
+"""Behind `data.language` and `data.cldr`: families, lines in the languages of CLDR."""

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from babel import Locale, localedata
 
-from m4nmt.data import language, manifest
+from m4nmt.data import cldr, language, manifest
 from m4nmt.data.leakage import key
-from m4nmt.data.locales import cldr
 from m4nmt.data.locales.cldr_lines import Speaker, facts, find_locale
 
 LANGUAGES = ("eng_Latn", "deu_Latn", "fra_Latn", "swh_Latn", "tur_Latn", "rus_Cyrl", "zho_Hans")

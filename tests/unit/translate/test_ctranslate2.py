@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -150,6 +151,27 @@ def test_limits_are_each_sentences_own(
     assert all(
         len(b[0].tokens) == n for b, n in zip(theirs, limits, strict=True) if not b[0].finished
     )
+
+
+def test_a_greedy_translation_that_meets_its_limit_is_searched_once(
+    pairs: dict[str, tuple[Native, CTranslate2]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native, other = pairs["classic"]
+    searched: list[int] = []
+    search = CTranslate2._search
+
+    def noted(self: CTranslate2, run: Any, jobs: Any) -> Any:
+        for job in jobs:
+            searched.extend(job.group)
+            yield from search(self, run, [job])
+
+    monkeypatch.setattr(CTranslate2, "_search", noted)
+    limits, config = [2 + i % 5 for i in range(len(ROWS))], SearchConfig(beam=1)
+    ours = native.decode(ROWS, limits, config)
+    cut = [i for i, (best,) in enumerate(ours) if not best.finished]
+    assert len(cut) > 5
+    assert not agree(ours, other.decode(ROWS, limits, config))
+    assert sorted(searched) == list(range(len(ROWS)))
 
 
 def test_a_model_that_likes_what_is_forbidden_says_none_of_it(tmp_path: Path) -> None:
