@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 class FolderLockedError(RuntimeError):
@@ -38,13 +39,13 @@ def sync_file(path: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Write a file so that every reader, and a machine that loses power, sees old or new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(data.encode() if isinstance(data, str) else data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -52,6 +53,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write all of a file as `atomic` does, and its folder if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as stream:
+        stream.write(data.encode() if isinstance(data, str) else data)
 
 
 def append_durable(path: Path, line: str) -> None:

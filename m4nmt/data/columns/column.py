@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from m4nmt.core.files import fsync_folder
+from m4nmt.core.files import atomic
 from m4nmt.data.leakage import Keys
 
 _META = b"m4nmt"
@@ -114,18 +114,8 @@ def write_arrow(path: Path, batch: pa.RecordBatch, meta: Mapping[str, Any]) -> N
     """One batch as an Arrow IPC file, whole or absent, with JSON metadata."""
     text = json.dumps(dict(meta), sort_keys=True, ensure_ascii=False)
     batch = batch.replace_schema_metadata({_META: text.encode()})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            with pa.ipc.new_file(stream, batch.schema) as writer:
-                writer.write_batch(batch)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_folder(path.parent)
+    with atomic(path) as stream, pa.ipc.new_file(stream, batch.schema) as writer:
+        writer.write_batch(batch)
 
 
 def read_arrow(path: Path) -> tuple[pa.RecordBatch, dict[str, Any]]:
