@@ -22,9 +22,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-import ctranslate2
 import torch
 
 from m4nmt.checkpoint.model import Loaded, load_model
@@ -34,9 +33,9 @@ from m4nmt.data.store import Store
 from m4nmt.data.tokenizer import Tokenizer
 from m4nmt.data.types import Direction
 from m4nmt.evaluate.testsets import from_store
-from m4nmt.exchange.folder import load_export, words, write_export
+from m4nmt.exchange.folder import words, write_export
 from m4nmt.model.settings import ModelConfig
-from m4nmt.translate import loading
+from m4nmt.translate import engines, loading
 from m4nmt.translate.ctranslate2 import CTranslate2
 from m4nmt.translate.translator import Translator
 
@@ -44,7 +43,7 @@ Job = Callable[[], object]
 
 
 class Sides(NamedTuple):
-    """Both engines over one export, and what they translate.
+    """One export, bare and as we use it, and what is translated.
 
     Attributes:
         pieces: the written form of each id.
@@ -100,10 +99,10 @@ def load(run: Path, folder: Path, given: argparse.Namespace) -> Sides:
         for ids in tokenizer.encode(some):
             rows.append(tokenizer.source(ids, bitext.direction))
             limits.append(math.ceil(search.max_ratio * len(ids)) + search.max_extra)
-    symbols, positions = loading.symbols(tokenizer), load_export(folder).positions or None
-    bare = ctranslate2.Translator(str(folder), device="cpu", intra_threads=threads)
-    ours = CTranslate2(folder, pieces, symbols, positions, threads=threads)
-    translator = Translator.load(folder, threads=threads)
+    ready = engines.load(folder, "cpu", "auto", "ctranslate2", threads)
+    ours = cast(CTranslate2, ready.engine)
+    translator = Translator(ours, tokenizer, ready.card, ready.identifier)
+    bare = ours._translator
     return Sides(bare, ours, pieces, rows, limits, translator, tokenizer, texts, directions)
 
 
