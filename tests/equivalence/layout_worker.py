@@ -1,6 +1,7 @@
 """What the ranks of the tests of layouts do: lay a model in some way, take a step, compare with
 one process. Not its job: starting the ranks (test_layouts)."""
 
+import gc
 import os
 import traceback
 from collections.abc import Sequence
@@ -137,10 +138,10 @@ def compare(case: Case, world: World) -> str:
                 p.register_hook(lambda grad: grad * 1.5)
     loss, grads, norms, nll = step(made)
     swapped = swap(made)
-    expected = alone(case, pieces * data)
-    swapped_alone = swap(laid(single(case), World(), pieces * data))
     if world.rank:
         return ""
+    expected = alone(case, pieces * data)
+    swapped_alone = swap(laid(single(case), World(), pieces * data))
     wrong = []
     if abs(loss - expected[0]) > 2e-6 * abs(expected[0]):
         wrong.append(f"loss {loss} for {expected[0]}")
@@ -167,24 +168,30 @@ def compare(case: Case, world: World) -> str:
     return "; ".join(wrong)
 
 
-def work(rank: int, size: int, rendezvous: str, cases: Sequence[Case], answers: Path) -> None:
-    """Of one rank: all cases in turn; rank 0 writes a line for each."""
+def work(rank: int, size: int, folder: Path, cases: Sequence[Case]) -> None:
+    """Of one rank: all cases in turn, each in groups of its own; rank 0 writes a line for each.
+
+    Every group keeps a thread that wakes a hundred times a second: those of 20 cases together
+    would keep the cores busy for nothing.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size)
-    world = World(rank, size, rank)
-    for case in cases:
+    gc.freeze()  # what was imported stays: the collections below need not look at it
+    for number, case in enumerate(cases):
+        meeting = f"file://{folder}/rendezvous{number}"
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
         try:
-            said = compare(case, world)
+            said = compare(case, World(rank, size, rank))
         except Exception:  # told with the others
             said = traceback.format_exc()
         if rank == 0 or said:
-            with answers.open("a") as stream:
+            with (folder / "answers").open("a") as stream:
                 stream.write(f"{case.name}\t{said!r}\n")
         if "Traceback" in said:
             os._exit(1)  # the others wait for this rank
-    dist.barrier()
-    dist.destroy_process_group()
+        dist.barrier()
+        dist.destroy_process_group()
+        gc.collect()  # what held a group: its thread ends with it
 
 
 def plain(**changes: Any) -> ModelConfig:

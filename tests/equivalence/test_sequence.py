@@ -4,6 +4,7 @@ gradients as in one piece (GPipe's own consistency test)."""
 from pathlib import Path
 
 import pytest
+import rank_start
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -75,7 +76,7 @@ def worker(rank: int, size: int, rendezvous: str) -> None:
 
 
 def test_a_convolutional_net_as_a_pipeline(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(worker, (2, f"file://{tmp_path}/rendezvous"), nprocs=2)  # type: ignore[no-untyped-call]
+    rank_start.start(worker, (2, f"file://{tmp_path}/rendezvous"), 2)
 
 
 def test_without_a_process_group_it_says_so() -> None:

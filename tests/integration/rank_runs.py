@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import rank_start
 import torch
 import train_made
 
@@ -22,6 +23,11 @@ def config(manifest: Path, parallel: Mapping[str, Any], **changes: Any) -> RunCo
 
 def run(size: int, recipe: RunConfig, folder: Path) -> None:
     """Train with so many processes."""
+    rank_start.start(_work, (size, free_port(), recipe, folder), size)
+
+
+def run_apart(size: int, recipe: RunConfig, folder: Path) -> None:
+    """The same, each process with its own order of sets."""
     arguments = (size, free_port(), recipe, folder)
     torch.multiprocessing.spawn(_work, arguments, nprocs=size)  # type: ignore[no-untyped-call]
 

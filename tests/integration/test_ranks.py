@@ -69,7 +69,7 @@ def test_the_same_layout_twice_is_the_same_to_the_bit(
     for number in range(2):
         folder = tmp_path / str(number)
         shutil.copytree(single / "data", folder / "data")
-        rank_runs.run(size, config(corpus, layout, steps=8), folder)
+        rank_runs.run_apart(size, config(corpus, layout, steps=8), folder)
         found.append(losses(folder))
     assert found[0] == found[1]
     control = tmp_path / "control"

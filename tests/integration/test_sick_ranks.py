@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import rank_runs
+import rank_start
 import torch
 import train_made
 from rank_runs import config
@@ -128,9 +129,7 @@ def run(manifest: Path, folder: Path, how: str, **train: object) -> None:
     if not (folder / "data").exists():
         shutil.copytree(manifest.parent / "data", folder / "data")
     recipe = config(manifest, {"replicate": 2}, **({"steps": 6} | train))
-    torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
-        _work, (rank_runs.free_port(), recipe, folder, how), nprocs=2
-    )
+    rank_start.start(_work, (rank_runs.free_port(), recipe, folder, how), 2)
 
 
 def test_a_rank_whose_loss_is_not_finite_is_named(manifest: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+import rank_start
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from m4nmt.checkpoint import manifest
 from m4nmt.core import ranks
@@ -35,8 +35,7 @@ def run(size: int, job: Callable[..., Any], *args: Any, hangs: bool = False) -> 
     Args:
         hangs: the last rank is not waited for, but killed when the others have ended.
     """
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "rank_processes", "rank_jobs"])
+    context = rank_start.server()
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     pipes = [context.Pipe(duplex=False) for _ in range(size)]
     processes = [

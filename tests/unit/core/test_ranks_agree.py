@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import rank_start
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from m4nmt.core import ranks
 from m4nmt.core.ranks import LostRankError, RankError
@@ -78,8 +78,7 @@ def together(rank: int, port: int, job: Callable[[int], Any], pipe: Any) -> None
 
 def run(job: Callable[[int], Any]) -> list[Any]:
     """A job's answers in three processes; None of one that died."""
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["torch.distributed.tensor", "m4nmt.core.ranks"])
+    context = rank_start.server()
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     answers = []
     running = []
