@@ -14,8 +14,6 @@ from rich.table import Table
 
 from m4nmt.core.config import ConfigError
 
-HELP = "make, list and remove API keys for m4nmt serve"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """add FILE NAME, list FILE, remove FILE NAME."""

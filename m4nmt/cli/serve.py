@@ -12,7 +12,6 @@ from m4nmt.cli.common import existing_run
 from m4nmt.cli.decoding import add_model, load_translator
 from m4nmt.core.config import ConfigError, override
 
-HELP = "serve models over HTTP (LibreTranslate's dialect and others) with a web page"
 _TOKEN = "M4NMT_ADMIN_TOKEN"
 
 

@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from m4nmt_serve import operate, page
-from m4nmt_serve.dialects import azure, deepl, google, libretranslate, own
+from m4nmt_serve.dialects import azure, deepl, google, libretranslate, own, schemas
 from m4nmt_serve.errors import ServiceError
 from m4nmt_serve.files import Files
 from m4nmt_serve.limits import Gate
@@ -41,17 +42,22 @@ def create_app(
         description="Massively multilingual translation, in several dialects.",
         docs_url=None,  # the usual pages for these load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to http:, behind a proxy that speaks https, with key and text
         lifespan=life,
     )
-    app.include_router(libretranslate.router(service, files))
-    app.include_router(deepl.router(service, files))
-    app.include_router(google.router(service))
-    app.include_router(azure.router(service))
-    app.include_router(own.router(service))
+    for dialect, routes, said in (
+        (libretranslate, libretranslate.router(service, files), plainly),
+        (deepl, deepl.router(service, files), deepl.shape),
+        (google, google.router(service), google.shape),
+        (azure, azure.router(service), azure.shape),
+        (own, own.router(service), plainly),
+    ):
+        app.include_router(routes, responses=schemas.refusals(said, dialect.DOOR))
     app.include_router(operate.router(service))
     _add_health(app, service)
-    _add_page(app)
+    _add_page(app, service.config)
     _add_refusals(app)
+    _describe(app)
     places = service.places
     app.add_middleware(
         Gate, config=service.config, shape=shape, meters=service.meters, places=places
@@ -80,7 +86,26 @@ def shape(path: str, error: ServiceError) -> dict[str, Any]:
         return google.shape(error)
     if path.startswith(azure.PATH):
         return azure.shape(error)
+    return plainly(error)
+
+
+def plainly(error: ServiceError) -> dict[str, Any]:
+    """A refusal in the dialects that have no more to say."""
     return {"error": error.message}
+
+
+def _describe(app: FastAPI) -> None:
+    """/openapi.json without the status 422, which FastAPI promises and nobody here answers."""
+    whole = app.openapi
+
+    def described() -> dict[str, Any]:
+        said = whole()
+        for operations in said["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        return said
+
+    app.openapi = described  # type: ignore[method-assign]
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
@@ -98,12 +123,17 @@ def _add_health(app: FastAPI, service: Service) -> None:
         return JSONResponse({"status": status}, 503, {"Retry-After": "2"})
 
 
-def _add_page(app: FastAPI) -> None:
-    assembled = page.assemble()
+def _add_page(app: FastAPI, config: ServeConfig) -> None:
+    assembled = page.assemble(Path(config.page_texts) if config.page_texts else None)
 
     @app.get("/", include_in_schema=False)
-    async def index() -> HTMLResponse:
-        return HTMLResponse(assembled.html, headers=assembled.headers)
+    async def index(request: Request) -> Response:
+        headers = assembled.headers
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return HTMLResponse(assembled.zipped, headers=headers | {"Content-Encoding": "gzip"})
+        return HTMLResponse(assembled.html, headers=headers)
 
 
 def _add_refusals(app: FastAPI) -> None:

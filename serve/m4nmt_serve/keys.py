@@ -157,7 +157,8 @@ def read(path: Path) -> KeyFile:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        why = getattr(error, "strerror", "") or "not UTF-8"
+        raise ConfigError(f"{path}: {why}; m4nmt keys add makes such a file") from error
     return from_dict(KeyFile, parse_json(text, str(path)), str(path))
 
 
@@ -165,8 +166,13 @@ def add(path: Path, name: str, chars_per_month: int = 0, per_minute: int = 0) ->
     """Put a new key into the file, which is made if there is none; the key itself is kept nowhere.
 
     Raises:
-        ConfigError: the file cannot be read, or holds a key of this name.
+        ConfigError: the file cannot be read, or holds a key of this name; a name that is empty; a
+            limit below 0.
     """
+    if not name.strip():
+        raise ConfigError("a key needs a name: whose is it?")
+    if min(chars_per_month, per_minute) < 0:
+        raise ConfigError("a limit of a key is a number from 0; 0 is none")
     file = read(path) if path.exists() else KeyFile()
     if any(key.name == name for key in file.keys):
         raise ConfigError(f"{path}: there is a key named {name!r}; choose another name")

@@ -4,12 +4,13 @@ Never changes: a reload makes a new one. Not its job: loading (models.py).
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from m4nmt_serve.batcher import Batcher
 from m4nmt_serve.engine import Engine
 from m4nmt_serve.errors import ServiceError
-from m4nmt_serve.languages import Language, Languages, UnknownLanguageError
+from m4nmt_serve.languages import Language, Languages, UnknownLanguageError, told
 from m4nmt_serve.order import Full
 
 
@@ -43,18 +44,24 @@ class Known:
         except UnknownLanguageError as error:
             raise ServiceError(400, f"{role}: {error}") from error
         if language.flores not in allowed:
-            known = ", ".join(x.code for x in self.languages.all if x.flores in allowed)
+            others = [x for x in self.languages.all if x.flores in allowed]
             raise ServiceError(
-                400, f"{role}: this model knows {language.code} only on the other side; {known}"
+                400,
+                f"{role}: this model knows {language.code} only on the other side; "
+                f"{told(language.code, others)}",
             )
         return language
 
-    def pairs(self) -> Iterable[tuple[Language, tuple[Language, ...]]]:
+    @cached_property
+    def pairs(self) -> tuple[tuple[Language, tuple[Language, ...]], ...]:
         """Each source language with its targets."""
+        found = []
         for source in self.languages.all:
-            targets = tuple(x for x in self.languages.all if self._lives(source.flores, x.flores))
-            if targets:
-                yield source, targets
+            lives = [x.engine for x in self.lives if source.flores in x.engine.sources]
+            reached = frozenset[str]().union(*(engine.targets for engine in lives))
+            targets = tuple(x for x in self.languages.all if x.flores in reached)
+            found += [(source, targets)] if targets else []
+        return tuple(found)
 
     def live(self, source: str, target: str, domain: str = "") -> Live:
         """The model for a direction, in FLORES codes: if there is one, that knows the domain, too.

@@ -4,8 +4,9 @@ Codes and names come from m4nmt.data.language; here are the habits of translatio
 Not its job: knowing what the model can translate (service.py asks the translator).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from m4nmt.data import language
 
@@ -13,6 +14,7 @@ from m4nmt.data import language
 _HABITS = {"zt": "zh-Hant", "pb": "pt"}
 # Old codes that some clients look for in the list itself, and the code listed for them.
 LISTED_HABITS = {"iw": "he", "no": "nb", "zh-Hans": "zh"}
+_FEW = 20  # languages that a message lists
 _LONGEST = 40  # characters of a code; what is longer is none, and must not fill a cache
 
 
@@ -54,15 +56,27 @@ class Languages:
         try:
             return known[language.normalise(_HABITS.get(spelled.lower(), spelled), known)]
         except ValueError as error:
-            codes = ", ".join(x.code for x in self.all)
             raise UnknownLanguageError(
-                f"{spelled!r} is not supported; supported: {codes}"
+                f"{spelled!r} is not supported; {told(spelled, self.all)}"
             ) from error
+
+
+def told(spelled: str, among: Sequence[Language]) -> str:
+    """Languages for a message: all of a few, else those whose code or name is nearest."""
+    if len(among) <= _FEW:
+        return f"supported: {', '.join(x.code for x in among)}"
+    spellings = {each.lower(): x.code for x in among for each in (x.code, x.name, x.native)}
+    near = get_close_matches(spelled.lower(), spellings, n=3, cutoff=0.6)
+    meant = " or ".join(dict.fromkeys(spellings[each] for each in near))
+    return f"{f'did you mean {meant}? ' if meant else ''}/languages lists the {len(among)} that are"
 
 
 def name_in(one: Language, code: str) -> str:
     """The name of a language in another, by that one's code; in English where nobody knows it."""
-    return language.display_name(one.flores, code.strip()[:_LONGEST])
+    try:
+        return language.display_name(one.flores, code.strip()[:_LONGEST])
+    except ValueError:  # no language at all, as "*", which some programs send as Accept-Language
+        return one.name
 
 
 def _describe(flores: str) -> Language:

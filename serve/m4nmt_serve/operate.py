@@ -69,6 +69,10 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/admin/suggestions",
         response_class=StreamingResponse,
+        responses={
+            400: {"description": "there is no such format"},
+            **{status: _REFUSALS[status] for status in (401, 403, 429)},
+        },
         openapi_extra={"security": [{"admin": []}]},
     )
     async def suggestions(request: Request, format: str = "ndjson") -> StreamingResponse:
@@ -92,7 +96,11 @@ def authorise(service: Service, request: Request) -> None:
     """
     wanted = service.config.admin_sha256
     if not wanted:
-        raise ServiceError(403, "this server was started without M4NMT_ADMIN_TOKEN; send SIGHUP")
+        raise ServiceError(
+            403,
+            "/admin is closed: set M4NMT_ADMIN_TOKEN and start the server anew "
+            "(SIGHUP loads models anew without it)",
+        )
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     given = hashlib.sha256(token.strip().encode("latin-1", "replace")).hexdigest()
     if kind.lower() != "bearer" or not hmac.compare_digest(given, wanted):

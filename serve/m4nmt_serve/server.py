@@ -92,10 +92,11 @@ def listen(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT)
         listener.bind((host, port))
         listener.listen(2048)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
+        why = getattr(error, "strerror", "") or "a port is a number from 0 to 65535"
         raise StartError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another host or port"
+            f"cannot listen on {host}:{port}: {why}; choose another host or port"
         ) from error
     return listener
 
@@ -141,6 +142,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what was begun, and tell the log."""
+        seconds = self._service.config.drain_seconds
+        log.info(f"ending: nothing new is taken, what was begun has {seconds:g} s")
+        await super().shutdown(sockets)
+        log.info("ended")
 
     def _reload(self) -> None:
         with contextlib.suppress(ServiceError):  # still loading what it would load anew

@@ -40,6 +40,7 @@ class ServeConfig:
         keys: file of API keys (`m4nmt keys`); empty lets everybody in.
         database: SQLite file for glossaries, suggestions and what keys have used; empty keeps them
             in memory until the end.
+        page_texts: folder of further languages of the web page itself (page_texts.py).
         max_file_chars: characters of a document; more is refused.
         log_texts: whether the log quotes texts, and messages that may quote them.
         search: how to decode; None is the way the model's card says.
@@ -68,6 +69,7 @@ class ServeConfig:
     admin_sha256: str = field(default="", repr=False)
     keys: str = ""
     database: str = ""
+    page_texts: str = ""
     max_file_chars: int = 200_000
     log_texts: bool = False
     search: SearchConfig | None = None

@@ -36,7 +36,7 @@ def _add_pairs(routes: APIRouter, service: Service) -> None:
         return {
             "supported_languages": [
                 {"source_lang": code(source).lower(), "target_lang": code(target).lower()}
-                for source, targets in service.engine.pairs()
+                for source, targets in service.engine.pairs
                 for target in targets
                 if source != target
             ]

@@ -49,7 +49,7 @@ def router(service: Service, files: Files) -> APIRouter:
 
 
 def _add_work(routes: APIRouter, service: Service) -> None:
-    @routes.post("/translate", openapi_extra=_TRANSLATE, responses=_ERRORS)
+    @routes.post("/translate", openapi_extra=_TRANSLATE)
     async def translate(request: Request) -> dict[str, Any]:
         """Translate one text or a list of texts."""
         params = await read_params(request)
@@ -75,7 +75,7 @@ def _add_work(routes: APIRouter, service: Service) -> None:
             return {name: values[0] for name, values in said.items()}
         return said
 
-    @routes.post("/detect", openapi_extra=_DETECT, responses=_ERRORS)
+    @routes.post("/detect", openapi_extra=_DETECT)
     async def detect(request: Request) -> list[dict[str, Any]]:
         """Tell the language of one text."""
         text = fields.text(await read_params(request), "q", blank=True)
@@ -83,7 +83,7 @@ def _add_work(routes: APIRouter, service: Service) -> None:
 
 
 def _add_files(routes: APIRouter, service: Service, files: Files) -> None:
-    @routes.post("/translate_file", openapi_extra=_FILE, responses=_ERRORS)
+    @routes.post("/translate_file", openapi_extra=_FILE)
     async def translate_file(request: Request) -> dict[str, str]:
         """Translate a document; the answer is the address of the translated one."""
         params = await read_params(request)
@@ -104,7 +104,6 @@ def _add_download(routes: APIRouter, service: Service, files: Files) -> None:
     @routes.get(
         "/download_file/{number}/{name}",
         response_class=Response,
-        responses=_ERRORS,
         dependencies=[Depends(enter)],
     )
     async def download_file(number: str, name: str) -> Response:
@@ -119,7 +118,7 @@ def _add_download(routes: APIRouter, service: Service, files: Files) -> None:
 
 
 def _add_suggest(routes: APIRouter, service: Service) -> None:
-    @routes.post("/suggest", openapi_extra=_SUGGEST, responses=_ERRORS)
+    @routes.post("/suggest", openapi_extra=_SUGGEST)
     async def suggest(request: Request) -> dict[str, bool]:
         """Keep a better translation `s` of `q`, for whoever trains the next model."""
         params = await read_params(request)
@@ -144,24 +143,25 @@ async def _patience(service: Service, over: asyncio.Event) -> None:
 
 
 def _add_facts(routes: APIRouter, service: Service) -> None:
-    @routes.get("/languages", responses=_ERRORS)
-    @routes.post("/languages", responses=_ERRORS, include_in_schema=False)
+    @routes.get("/languages")
+    @routes.post("/languages", include_in_schema=False)
     async def languages() -> list[dict[str, Any]]:
         """Source languages with their targets."""
         listed = [
             {"code": x.code, "name": x.name, "targets": [t.code for t in targets]}
-            for x, targets in service.engine.pairs()
+            for x, targets in service.engine.pairs
         ]
         by_code = {entry["code"]: entry for entry in listed}
         habits = {old: by_code.get(new) for old, new in LISTED_HABITS.items()}
         return listed + [{**entry, "code": old} for old, entry in habits.items() if entry]
 
-    @routes.get("/frontend/settings", responses=_ERRORS)
+    @routes.get("/frontend/settings")
     async def settings() -> dict[str, Any]:
         """What a client should know before it asks."""
-        pairs = list(service.engine.pairs())
+        pairs = service.engine.pairs
         source, targets = next((p for p in pairs if p[0].code == "en"), pairs[0])
-        target = next((x for x in targets if x != source), source)
+        others = [x for x in targets if x != source] or [source]
+        target = next((x for x in others if x.code == "es"), others[0])  # as LibreTranslate has it
         return {
             "apiKeys": service.stores.keys is not None,
             "charLimit": service.config.max_chars,
@@ -202,19 +202,3 @@ _SUGGEST = schemas.body(
     schemas.JSON_OR_FORM,
 )
 _FILE = schemas.upload("source", "target", "api_key")
-_ERROR_SCHEMA = {"type": "object", "properties": {"error": schemas.TEXT}, "required": ["error"]}
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": description,
-        "content": {"application/json": {"schema": _ERROR_SCHEMA}},
-    }
-    for status, description in {
-        400: "wrong parameters, or a language that the model does not know",
-        403: "the API key is missing or wrong, or its quota is used up",
-        413: "too much text",
-        429: "no room now; Retry-After says when",
-        500: "the translation failed",
-        503: "the model is being loaded",
-        504: "not done before the deadline",
-    }.items()
-}

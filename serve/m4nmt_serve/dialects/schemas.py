@@ -1,6 +1,10 @@
-"""What bodies look like, for /openapi.json. Not its job: checking them (fields.py)."""
+"""What bodies and refusals look like, for /openapi.json. Not its job: checking them (fields.py)."""
 
+from collections.abc import Callable
 from typing import Any
+
+from m4nmt_serve.door import Door
+from m4nmt_serve.errors import ServiceError
 
 TEXT: dict[str, Any] = {"type": "string"}
 TEXTS: dict[str, Any] = {"type": "array", "items": TEXT}
@@ -18,6 +22,31 @@ def body(
     """The `openapi_extra` of a route whose body is an object of these properties."""
     schema = {"type": "object", "required": list(required), "properties": properties}
     return {"requestBody": {"content": {kind: {"schema": schema} for kind in kinds}}}
+
+
+def refusals(
+    shape: Callable[[ServiceError], dict[str, Any]], door: Door
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a dialect's routes: all that any of them may refuse with."""
+    example = shape(ServiceError(400, "what is wrong, and how to mend it"))
+    schema = {"type": "object", "required": [*example], "example": example}
+    content = {"application/json": {"schema": schema}}
+    why = _REFUSALS | {door.refused: "the API key is missing or wrong"}
+    spent = "its quota is used up"
+    why[door.spent] = f"{why[door.spent]}, or {spent}" if door.spent in why else spent
+    return {status: {"description": why[status], "content": content} for status in sorted(why)}
+
+
+_REFUSALS = {
+    400: "wrong parameters, or a language that the model does not know",
+    404: "there is no such thing here",
+    408: "the body did not arrive in time",
+    413: "too much text",
+    429: "no room now, or too many requests with this key; Retry-After says when",
+    500: "the translation failed",
+    503: "the model is being loaded",
+    504: "not done before the deadline",
+}
 
 
 def texts(*names: str) -> dict[str, Any]:

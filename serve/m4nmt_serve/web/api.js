@@ -1,6 +1,6 @@
 // Talking to the server: JSON, event streams, keys, waiting where it is busy or away.
 
-const BUSY = { tries: 5, message: (seconds) => `The server is busy; asking again in ${seconds} s …` };
+const BUSY = { tries: 5, message: (n) => t("The server is busy; asking again in {n} s …", { n: number(n) }) };
 let secret = ""; // the API key; kept for this tab only
 try { secret = sessionStorage.getItem("m4nmt.key") || ""; } catch { /* not kept */ }
 
@@ -25,7 +25,7 @@ async function request(path, options = {}, signal = undefined, later = BUSY) {
     } catch (error) {
       if (error.name === "AbortError") throw error;
       const seconds = Math.min(2 ** away++, 15);
-      say(navigator.onLine ? `The server does not answer; asking again in ${seconds} s …` : "There is no network; asking again when there is …", true);
+      say(navigator.onLine ? t("The server does not answer; asking again in {n} s …", { n: number(seconds) }) : t("There is no network; asking again when there is …"), true);
       await pause(1000 * seconds, signal);
       continue;
     }
@@ -47,9 +47,19 @@ async function refusal(response) {
   const body = await response.json().catch(() => ({}));
   const { status } = response;
   if (status === 401 || status === 403) $("keybox").hidden = false;
-  const known = { 413: "the text is too long for this server", 429: "the server is busy; try again in a moment", 504: "the translation took too long; try a shorter text" };
-  const said = typeof body.error === "string" ? body.error : "";
-  return new Refused(status, said || known[status] || `the server answered ${status}`);
+  return new Refused(status, refusalText(status, typeof body.error === "string" ? body.error : ""));
+}
+/** Servers speak English: what they say is quoted to others only where the status does not tell it. */
+function refusalText(status, said) {
+  if (said && ui === "en") return said;
+  const known = {
+    401: t("This server needs an API key."),
+    403: t("The API key is wrong, or its characters are used up."),
+    413: t("The text is too long for this server."),
+    429: t("The server is busy; try again in a moment."),
+    504: t("The translation took too long; try a shorter text."),
+  };
+  return known[status] || (said ? t("The server refuses: {message}", { message: said }) : t("The server answered {status}.", { status }));
 }
 
 const asJson = (body) => ({

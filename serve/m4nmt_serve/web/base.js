@@ -31,8 +31,8 @@ function say(message, busy = false) {
 function warn(message, label = "", action = null) {
   $("alert").replaceChildren();
   if (!message) return;
-  const told = message.charAt(0).toUpperCase() + message.slice(1);
-  $("alert").append(make("span", {}, /[.!?]$/.test(told) ? told : `${told}.`));
+  const told = capital(message);
+  $("alert").append(make("span", {}, /[.!?。।؟]$/.test(told) ? told : `${told}.`));
   if (action) $("alert").append(make("button", { type: "button", onclick: action }, label));
 }
 
@@ -41,8 +41,8 @@ function announce(message) { $("live").textContent = message; }
 
 const isolated = (text) => make("bdi", {}, text);
 const count = (text) => { let n = 0; for (const _ of text) n++; return n; };
-const number = (n) => n.toLocaleString("en");
-const percent = (share) => `${Math.round(100 * share)}\u202f%`;
+const number = (n, digits = 0) => n.toLocaleString(ui, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const percent = (share) => share.toLocaleString(ui, { style: "percent" });
 
 /** The server counts characters, JavaScript UTF-16 units: from the first to the second. */
 function units(text) {
@@ -100,8 +100,8 @@ async function copyText(button, text) {
     area.remove();
     button.focus();
   }
-  if (before === "Copied") return;
-  button.textContent = "Copied";
-  announce("Copied");
+  if (before === t("Copied")) return;
+  button.textContent = t("Copied");
+  announce(t("Copied"));
   setTimeout(() => { button.textContent = before; }, 1500);
 }

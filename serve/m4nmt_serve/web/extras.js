@@ -15,7 +15,7 @@ function closeSuggestion(focus = true) {
 }
 async function sendSuggestion() {
   const translation = $("mine").value.trim();
-  if (!translation) { warn("The better translation is empty"); $("mine").focus(); return; }
+  if (!translation) { warn(t("The better translation is empty.")); $("mine").focus(); return; }
   $("send").disabled = true;
   try {
     await post("v1/suggestions", {
@@ -23,7 +23,7 @@ async function sendSuggestion() {
     });
     warn("");
     closeSuggestion();
-    say("Thank you: your translation is kept on this server.");
+    say(t("Thank you: your translation is kept on this server."));
   } catch (error) {
     warn(error.message);
   } finally {
@@ -75,7 +75,7 @@ function drawTheme() {
   else delete document.documentElement.dataset.theme;
   const dark = (document.documentElement.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
   $("theme").setAttribute("aria-pressed", dark);
-  $("theme").title = dark ? "Dark mode is on" : "Dark mode";
+  $("theme").title = dark ? t("Dark mode is on") : t("Dark mode");
 }
 function switchTheme() {
   const dark = $("theme").getAttribute("aria-pressed") !== "true";

@@ -4,23 +4,23 @@ let formats = [], maxFile = Infinity;
 let sending = null;
 
 const ending = (name) => (name.includes(".") ? name.slice(name.lastIndexOf(".")).toLowerCase() : "");
-const megabytes = (bytes) => `${(bytes / 1048576).toLocaleString("en", { maximumFractionDigits: 1 })} MB`;
+const megabytes = (bytes) => `${(bytes / 1048576).toLocaleString(ui, { maximumFractionDigits: 1 })} MB`;
 
 async function translateFile(file) {
   sending?.abort();
   warn("");
   $("got").hidden = true;
   if (formats.length && !formats.includes(ending(file.name))) {
-    warn(`${file.name} cannot be translated here. What can: ${formats.join(", ")}.`);
+    warn(t("{file} cannot be translated here. What can: {formats}.", { file: file.name, formats: formats.join(", ") }));
     return;
   }
   if (file.size > maxFile) {
-    warn(`${file.name} has ${megabytes(file.size)}; this server takes at most ${megabytes(maxFile)}.`);
+    warn(t("{file} has {size}; this server takes at most {most}.", { file: file.name, size: megabytes(file.size), most: megabytes(maxFile) }));
     return;
   }
   const mine = (sending = new AbortController());
   showCancel();
-  say(`Translating ${file.name} …`, true);
+  say(t("Translating {file} …", { file: file.name }), true);
   const form = new FormData();
   form.set("file", file);
   form.set("source", source.code);
@@ -39,16 +39,16 @@ async function translateFile(file) {
 /** Wait for the file. The path is taken relative to this page, which may stand behind a proxy. */
 async function fetchFile(name, url, signal) {
   const path = `download_file/${url.split("download_file/")[1]}`;
-  const later = { tries: Infinity, message: () => `Translating ${name} …` };
+  const later = { tries: Infinity, message: () => t("Translating {file} …", { file: name }) };
   const blob = await (await request(path, {}, signal, later)).blob();
   got(name, decodeURIComponent(path.split("/").pop()), blob);
 }
 function got(name, translated, blob) {
   URL.revokeObjectURL($("got").querySelector("a")?.href);
-  const link = make("a", { href: URL.createObjectURL(blob), download: translated }, `Download ${translated}`);
-  $("got").replaceChildren(make("span", {}, isolated(name), ` in ${target.name} is ready.`), link);
+  const link = make("a", { href: URL.createObjectURL(blob), download: translated }, t("Download {file}", { file: translated }));
+  $("got").replaceChildren(make("span", {}, ...around("{file} in {language} is ready.", { file: isolated(name), language: nameOf(target) })), link);
   $("got").hidden = false;
-  announce(`${name} is translated. The link to it is below the two texts.`);
+  announce(t("{file} is translated. The link to it is below the two texts.", { file: name }));
 }
 function wireFiles() {
   const hasFile = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
@@ -61,8 +61,8 @@ function wireFiles() {
     if (!hasFile(event)) return;
     event.preventDefault(); // a file dropped beside the board must not replace the page
     over(false);
-    if (!formats.length) warn("This server does not translate files");
-    else if (event.dataTransfer.files.length > 1) warn("One file at a time, please");
+    if (!formats.length) warn(t("This server does not translate files."));
+    else if (event.dataTransfer.files.length > 1) warn(t("One file at a time, please."));
     else translateFile(event.dataTransfer.files[0]);
   });
   $("pickfile").onclick = () => $("file").click();

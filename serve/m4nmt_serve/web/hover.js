@@ -17,17 +17,20 @@ const targetText = (n) => shown.text.slice(shown.words[n].begin, shown.words[n].
 function facts(n) {
   const word = shown.words[n], sentence = partAt(word.begin)?.option.confidence;
   const from = [...word.sources].sort((a, b) => a - b).map(sourceText);
-  const sure = [word.sure == null ? "" : `word ${percent(word.sure)}`, sentence == null ? "" : `sentence ${percent(sentence)}`].filter(Boolean);
-  return { from: from.join(" "), sure: sure.length ? `${sure.join(", ")} sure` : "" };
+  const sure = [
+    word.sure == null ? "" : t("sure of the word: {percent}", { percent: percent(word.sure) }),
+    sentence == null ? "" : t("of the sentence: {percent}", { percent: percent(sentence) }),
+  ];
+  return { from: from.join(" "), sure: sure.filter(Boolean).join(", ") };
 }
 function drawHint(n = -1) {
   if (!shown?.words.length) { $("hint").replaceChildren(); return; }
   if (n < 0) { $("hint").replaceChildren(matchMedia("(hover: none)").matches
-      ? "Tap a word to see where it comes from, and for other words."
-      : "Point at a word to see where it comes from; click it for other words."); return; }
+      ? t("Tap a word to see where it comes from, and for other words.")
+      : t("Point at a word to see where it comes from; click it for other words.")); return; }
   const { from, sure } = facts(n);
   const pair = [make("b", {}, isolated(targetText(n)))];
-  if (from) pair.push(" ← ", isolated(from));
+  if (from) pair.push(` ${backward()} `, isolated(from));
   $("hint").replaceChildren(...pair, sure ? ` · ${sure}` : "");
 }
 function lightTarget(n) {
@@ -40,7 +43,7 @@ function lightSource(n) {
   if (n < 0 || !shown) { light([]); drawHint(); return; }
   const word = shown.sources[n], targets = [...word.targets].sort((a, b) => a - b);
   light([word.element, ...targets.map((t) => shown.words[t].element)]);
-  if (targets.length) $("hint").replaceChildren(make("b", {}, isolated(sourceText(n))), " → ", isolated(targets.map(targetText).join(" ")));
+  if (targets.length) $("hint").replaceChildren(make("b", {}, isolated(sourceText(n))), ` ${onward()} `, isolated(targets.map(targetText).join(" ")));
   else drawHint();
 }
 const stale = () => !shown || shown.input !== $("q").value || $("right").classList.contains("busy");
@@ -56,7 +59,7 @@ function goTo(n) {
   $("out").setAttribute("aria-activedescendant", element.id);
   lightTarget(current);
   const { from, sure } = facts(current);
-  announce(`${targetText(current)}${from ? `, from ${from}` : ""}${sure ? `, ${sure}` : ""}`);
+  announce([targetText(current), from && t("from {words}", { words: from }), sure].filter(Boolean).join(", "));
 }
 function onTargetKey(event) {
   if (stale() || !shown.words.length || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -1,6 +1,6 @@
 // Which languages: the two buttons, the list that is searched (a combobox in a dialog), recent pairs.
 
-const AUTO = { code: "auto", name: "Detect language", native: "", rtl: false, source: true, target: false };
+const AUTO = { code: "auto", name: "", native: "", rtl: false, source: true, target: false };
 const RECENT = 5; // pairs
 const MANY = 12; // languages from which recent ones are listed first
 let languages = [];
@@ -10,23 +10,35 @@ let choosing = "source", at = 0;
 
 const known = (code, role) => languages.find((x) => x.code === code && x[role]);
 const byAnyCode = (code) => languages.find((x) => x.code === code || x.flores === code);
+const ownName = (language) => (language.native !== nameOf(language) && language.native !== language.flores ? language.native : "");
 const heading = (language) => (language.rtl ? "rtl" : "ltr");
 /** The language that the source is in, as far as one knows; AUTO where one does not. */
 const spoken = () => (source === AUTO ? detected?.language ?? AUTO : source);
 
+/** Those with a name first, in the order of the page's language. */
+function sorted(list) {
+  const named = (x) => x.name !== x.flores;
+  return list.sort((a, b) => named(b) - named(a) || nameOf(a).localeCompare(nameOf(b), ui));
+}
+/** What a person who comes for the first time would have: the language of the browser, if another
+ * than the one that most texts are in. */
+function likely({ source: usual, target: other }) {
+  const wanted = navigator.languages.map((code) => known(code, "target") || known(code.split("-")[0], "target"));
+  return wanted.find((x) => x && x.code !== usual?.code) || known(other?.code, "target") || languages.find((x) => x.target);
+}
+
 function labelled(button, role, language, note) {
   const text = button.firstElementChild;
-  text.replaceChildren(language.name);
+  text.replaceChildren(nameOf(language));
   if (note) text.append(" ", make("small", {}, isolated(note)));
-  button.setAttribute("aria-label", `${role} language: ${language.name}${note ? `, ${note}` : ""}`);
+  button.setAttribute("aria-label", `${role}: ${nameOf(language)}${note ? `, ${note}` : ""}`);
 }
 
 /** Bring all that depends on the languages up to date. */
 function drawLanguages() {
   const from = spoken();
-  const own = (language) => (language.native !== language.name && language.native !== language.flores ? language.native : "");
-  labelled($("source"), "Source", from, source === AUTO && detected ? `detected, ${percent(detected.confidence)}` : own(source));
-  labelled($("target"), "Target", target, own(target));
+  labelled($("source"), t("Source language"), from, source === AUTO && detected ? t("detected, {percent}", { percent: percent(detected.confidence) }) : ownName(source));
+  labelled($("target"), t("Target language"), target, ownName(target));
   for (const id of ["q", "behind"]) {
     $(id).dir = from === AUTO ? "auto" : heading(from);
     $(id).lang = from === AUTO ? "" : from.code;
@@ -55,9 +67,9 @@ function rememberPair() {
 function drawRecent() {
   const others = recentPairs().filter((pair) => pair[0] !== source || pair[1] !== target);
   $("recent").hidden = !others.length;
-  $("recent").replaceChildren(make("span", {}, "Recent"), ...others.map(([from, to]) => make("button", {
+  $("recent").replaceChildren(make("span", {}, t("Recent")), ...others.map(([from, to]) => make("button", {
     type: "button", onclick: () => take(from, to),
-  }, `${from === AUTO ? "Detect" : from.name} → ${to.name}`)));
+  }, `${nameOf(from)} ${onward()} ${nameOf(to)}`)));
 }
 
 /** Use these languages, and translate. */
@@ -79,7 +91,7 @@ function swap() {
 function choose(role) {
   choosing = role;
   $("find").value = "";
-  $("dialog").setAttribute("aria-label", role === "source" ? "Choose the source language" : "Choose the target language");
+  $("dialog").setAttribute("aria-label", role === "source" ? t("Choose the source language") : t("Choose the target language"));
   $("dialog").showModal();
   fillList();
   $("find").focus();
@@ -87,7 +99,7 @@ function choose(role) {
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
 function rank(language, wanted) {
-  const names = [language.name, language.native, language.code, language.flores || ""].map(plain);
+  const names = [nameOf(language), language.name, language.native, language.code, language.flores || ""].map(plain);
   if (names.includes(wanted)) return 3;
   if (names.some((name) => name.startsWith(wanted))) return 2;
   return names.some((name) => name.includes(wanted)) ? 1 : 0;
@@ -103,25 +115,25 @@ function fillList() {
     group.setAttribute("role", "group");
     group.setAttribute("aria-label", name);
     if (!wanted && groups[0][1].length) group.append(make("h3", { ariaHidden: "true" }, name));
-    group.append(...members.map((x) => option(x, n++, x === current && group.ariaLabel !== "Recent")));
+    group.append(...members.map((x) => option(x, n++, x === current && group.ariaLabel !== t("Recent"))));
     return group;
   }));
-  if (!n) $("list").append(make("p", {}, "No language of this model has that name."));
-  $("found").textContent = wanted ? `${n} ${n === 1 ? "language" : "languages"}` : "";
+  if (!n) $("list").append(make("p", {}, t("No language of this model has that name.")));
+  $("found").textContent = wanted ? t("Languages found: {n}", { n: number(n) }) : "";
   const items = options();
   move(wanted ? 0 : Math.max(0, items.findLastIndex((item) => item.language === current)));
 }
 const searched = (all, wanted) => {
   const ranked = all.map((x) => [rank(x, wanted), x]).filter(([r]) => r).sort((a, b) => b[0] - a[0]);
-  return [["Found", ranked.map(([, x]) => x)]];
+  return [[t("Found"), ranked.map(([, x]) => x)]];
 };
 const unsearched = (all) => {
   const recent = all.length <= MANY ? [] : new Set(recentPairs().map((pair) => pair[choosing === "source" ? 0 : 1]).filter((x) => x !== AUTO));
-  return [["Recent", [...recent]], ["All languages", all]];
+  return [[t("Recent"), [...recent]], [t("All languages"), all]];
 };
 function option(language, n, selected) {
-  const native = language === AUTO ? "from the text" : language.native !== language.name ? language.native : language.code;
-  const item = make("div", { id: `option${n}`, onclick: () => picked(language), language }, language.name, make("small", {}, isolated(native)));
+  const native = language === AUTO ? t("from the text") : ownName(language) || language.code;
+  const item = make("div", { id: `option${n}`, onclick: () => picked(language), language }, nameOf(language), make("small", {}, isolated(native)));
   item.setAttribute("role", "option");
   item.setAttribute("aria-selected", selected);
   return item;

@@ -37,7 +37,7 @@ function cancel() {
   $("took").textContent = "";
   if (shown) display(shown);
   else $("out").replaceChildren();
-  say("Cancelled.");
+  say(t("Cancelled."));
   $("q").focus();
 }
 
@@ -59,12 +59,12 @@ async function translate(again = false) {
   if (asked === lastAsked && again !== true) return;
   warn("");
   if (count(text) > limit) {
-    warn(`The text is longer than the ${number(limit)} characters that this server takes. Shorten it, or translate it in parts.`);
+    warn(t("The text is longer than the {n} characters that this server takes. Shorten it, or translate it in parts.", { n: number(limit) }));
     return;
   }
   const mine = (running = new AbortController());
   busy(true);
-  say("Translating …", true);
+  say(t("Translating …"), true);
   try {
     await ask(text, asked, mine);
   } catch (error) {
@@ -73,7 +73,7 @@ async function translate(again = false) {
     say("");
     $("out").replaceChildren();
     clearResult();
-    warn(error instanceof Refused ? error.message : "The answer broke off", "Try again", () => translate(true));
+    warn(error instanceof Refused ? error.message : t("The answer broke off."), t("Try again"), () => translate(true));
   } finally {
     if (running === mine) { running = null; busy(false); }
   }
@@ -87,14 +87,14 @@ async function ask(text, asked, mine) {
     texts: [text], source: source.code, target: target.code, n: mostChoices, align: true, token_scores: true, stream: true,
   }, mine.signal, (event, data) => {
     if (running !== mine) return;
-    if (event === "error") throw new Refused(data.status, data.error);
+    if (event === "error") throw new Refused(data.status, refusalText(data.status, data.error));
     if (event === "done") whole = data;
     if (event !== "sentence") return;
     sentences.push(data);
     sentences.sort((a, b) => a.sentence - b.sentence);
     if (sentences.length === 1) $("right").classList.add("coming");
     displaySoFar(sentences, text);
-    $("took").textContent = `${number(sentences.length)} ${sentences.length === 1 ? "sentence" : "sentences"} so far`;
+    $("took").textContent = t("Sentences so far: {n}", { n: number(sentences.length) });
   });
   if (running !== mine) return;
   if (!whole) throw new Error("no end");
@@ -112,10 +112,10 @@ function finish(translation, text, sentences, milliseconds) {
   display(compose(choices[0], text, sentences));
   drawChoices(text);
   closeSuggestion(false);
-  $("took").textContent = `${(milliseconds / 1000).toFixed(1)} s`;
+  $("took").textContent = t("{n} s", { n: number(milliseconds / 1000, 1) });
   say("");
   const { length } = shown.text;
-  announce(length <= READ_OUT ? `${target.name}: ${shown.text}` : `The translation is ready: ${number(shown.parts.length)} sentences.`);
+  announce(length <= READ_OUT ? `${nameOf(target)}: ${shown.text}` : t("The translation is ready. Number of sentences: {n}", { n: number(shown.parts.length) }));
 }
 
 // --- start ---
@@ -123,23 +123,21 @@ async function ready() {
   for (;;) {
     const answer = await fetch("ready").catch(() => null);
     if (answer?.ok) return;
-    say(answer ? "The model is being loaded …" : "The server does not answer; asking again …", true);
+    say(answer ? t("The model is being loaded …") : t("The server does not answer; asking again …"), true);
     await pause(1000);
   }
 }
 async function start() {
-  say("Loading …", true);
+  say(t("Loading …"), true);
   await ready();
   const [list, settings] = await Promise.all(["v1/languages", "frontend/settings"].map(async (path) => (await request(path)).json()));
-  const named = (x) => x.name !== x.flores;
-  languages = list.sort((a, b) => named(b) - named(a) || a.name.localeCompare(b.name, "en"));
+  languages = sorted(list);
   applySettings(settings);
   const [recent] = recentPairs();
   if (recent) [source, target] = recent;
-  else target = known(settings.language?.target?.code, "target") || languages.find((x) => x.target);
+  else target = likely(settings.language || {});
   readLink();
-  const to = languages.filter((x) => x.target).length, from = languages.filter((x) => x.source).length;
-  $("about").textContent = from === to ? `Translates between ${to} languages` : `Translates ${from} into ${to} languages`;
+  drawAbout();
   say("");
   drawLanguages();
   drawText();
@@ -156,7 +154,7 @@ function applySettings(settings) {
   $("suggest").hidden = !settings.suggestions;
   $("pickfile").hidden = !formats.length;
   $("file").accept = formats.join(",");
-  if (!formats.length) $("q").placeholder = "Type or paste text";
+  drawPlaceholder();
 }
 function wire() {
   $("q").oninput = typed;
@@ -179,10 +177,11 @@ function wire() {
   wireFiles();
   wireExtras();
 }
+wireTexts();
 drawTheme();
 drawText();
 wire();
 start().catch((error) => {
   say("");
-  warn(error instanceof Refused ? error.message : "The page could not start. Reload it.");
+  warn(error instanceof Refused ? error.message : t("The page could not start. Reload it."));
 });

@@ -3,14 +3,15 @@
 const NEAR = 10; // words that are shown around a difference
 const UNSURE = 0.4; // confidence of a sentence below which a person should look at it
 const MARKS = {
-  truncated: ["may be cut off: the translation reached its length limit", false],
-  empty: ["came out empty", false],
-  repeats: ["says the same thing again and again", false],
-  length: ["is much longer or shorter than its source", false],
-  language: ["may be in another language than you asked for", false],
-  required: ["lacks a term that was asked for", false],
-  retried: ["was translated a second time, because the first attempt looked wrong", true],
+  truncated: () => t("It may be cut off: the translation reached its length limit."),
+  empty: () => t("It came out empty."),
+  repeats: () => t("It says the same thing again and again."),
+  length: () => t("It is much longer or shorter than its source."),
+  language: () => t("It may be in another language than you asked for."),
+  required: () => t("It lacks a term that was asked for."),
+  retried: () => t("It was translated a second time, because the first attempt looked wrong."),
 };
+const MINOR = new Set(["retried"]); // nothing that a person must look at
 // {text, input, parts, words, sources, option, machine}: `parts` are sentences, [begin, end) in the
 // translation and [from, to) in the input; `words` know the numbers of their words in `sources`.
 let shown = null;
@@ -93,7 +94,7 @@ function display(result) {
   let at = 0;
   for (const part of result.parts) {
     nodes.push(result.text.slice(at, part.begin));
-    const serious = (part.option.marks || []).some((mark) => !MARKS[mark]?.[1]);
+    const serious = (part.option.marks || []).some((mark) => !MINOR.has(mark));
     part.element = make("span", { className: unsure(part) || serious ? "part doubt" : "part" });
     part.element.append(...spans(result.text, result.words, part.begin, part.end, overlapping(result.words, part.begin, part.end)[0]));
     nodes.push(part.element);
@@ -150,21 +151,18 @@ function drawNotes() {
   $("notes").replaceChildren(...[...groups].map(([key, parts]) => noted(key, parts.filter(Boolean))));
 }
 function noted(key, parts) {
-  const [what, minor] = key === "unsure" ? [unsureText(parts), false] : MARKS[key] || [`carries the mark “${key}”`, true];
-  const item = make("li", { className: minor ? "minor" : "" });
-  const whole = shown.parts.length === 1 || !parts.length;
-  const numbers = parts.map((part) => shown.parts.indexOf(part) + 1);
-  const who = whole ? "This translation" : parts.length === 1 ? `Sentence ${numbers[0]}` : `Sentences ${numbers.slice(0, 5).join(", ")}${numbers.length > 5 ? " …" : ""}`;
-  const text = `${who} ${parts.length > 1 && !whole ? what.replace(/^(\S+)/, (verb) => PLURAL[verb] || verb) : what}.`;
-  if (whole) item.append(text);
-  else item.append(make("button", { type: "button", title: "Show", onclick: () => showParts(parts) }, text));
+  const item = make("li", { className: MINOR.has(key) ? "minor" : "" });
+  const what = key === "unsure" ? unsureText(parts) : MARKS[key]?.() || t("The server marked it as “{mark}”.", { mark: key });
+  if (shown.parts.length === 1 || !parts.length) {
+    item.append(what);
+    return item;
+  }
+  const numbers = parts.slice(0, 5).map((part) => number(shown.parts.indexOf(part) + 1)).join(", ");
+  const where = t("Sentence {numbers}", { numbers: parts.length > 5 ? `${numbers} …` : numbers });
+  item.append(make("button", { type: "button", title: t("Show"), onclick: () => showParts(parts) }, `${where}: ${what}`));
   return item;
 }
-const PLURAL = { is: "are", was: "were", says: "say", lacks: "lack", carries: "carry" };
-const unsureText = (parts) => {
-  const least = percent(Math.min(...parts.map((part) => part.option.confidence)));
-  return `is uncertain (${parts.length > 1 ? "at least one only " : "the model is "}${least} sure)`;
-};
+const unsureText = (parts) => t("The model is only {percent} sure of it.", { percent: percent(Math.min(...parts.map((part) => part.option.confidence))) });
 function showParts(parts) {
   for (const part of shown.parts) part.element.classList.toggle("shown", parts.includes(part));
   parts[0].element.scrollIntoView({ block: "nearest" });
@@ -175,12 +173,12 @@ function drawChoices(input) {
   const others = choices.filter((choice) => choice.text !== shown.text);
   $("others").hidden = !others.length;
   $("more").replaceChildren(...others.map((choice) => make("li", {}, make("button", {
-    type: "button", title: "Use this one",
+    type: "button", title: t("Use this one"),
     onclick: () => {
       undos.push(shown);
       display(compose(choice, input));
       drawChoices(input);
-      announce(`Changed to: ${choice.text}`);
+      announce(t("Changed to: {text}", { text: choice.text }));
       $("out").focus();
     },
   }, ...difference(choice.text, shown.text)))));
@@ -204,6 +202,6 @@ function undo() {
   if (!before) return;
   display(linked(before));
   drawChoices(before.input);
-  announce("Undone");
+  announce(t("Undone"));
   $("out").focus();
 }

@@ -42,5 +42,5 @@ function shareLink() {
   const text = $("q").value, fits = text.length <= LINK_LIMIT;
   setLink(fits ? text : "");
   copyText($("share"), location.href);
-  if (!fits) say(`The text is too long for a link (more than ${number(LINK_LIMIT)} characters): the link holds the languages alone.`);
+  if (!fits) say(t("The text has more than {n} characters, which is too long for a link: the link holds the languages alone.", { n: number(LINK_LIMIT) }));
 }

@@ -12,7 +12,7 @@ async function openWords(n) {
   goTo(n);
   asking = { controller: new AbortController(), word, part };
   const mine = asking;
-  $("wordshead").replaceChildren("Looking for other words …");
+  $("wordshead").replaceChildren(t("Looking for other words …"));
   $("wordlist").replaceChildren();
   $("words").hidden = false;
   place(word.element);
@@ -26,7 +26,7 @@ async function openWords(n) {
     if (asking === mine) offer(words, word, part);
   } catch (error) {
     if (asking !== mine || error.name === "AbortError") return;
-    $("wordshead").replaceChildren(`No other words: ${error.message}`);
+    $("wordshead").replaceChildren(t("No other words: {message}", { message: error.message }));
     announce($("wordshead").textContent);
   }
 }
@@ -34,13 +34,13 @@ function offer(words, word, part) {
   const old = shown.text.slice(word.begin, word.end);
   const rest = shown.text.slice(word.begin, part.end);
   const others = words.filter((x) => x.word.trim() !== old && shown.text.slice(part.begin, part.end) !== x.text);
-  $("wordshead").replaceChildren(...(others.length ? ["Instead of ", isolated(old)] : ["The model has no other word here."]));
-  if (!others.length) announce("The model has no other word here.");
+  $("wordshead").replaceChildren(...(others.length ? around("Instead of {word}", { word: isolated(old) }) : [t("The model has no other word here.")]));
+  if (!others.length) announce(t("The model has no other word here."));
   here = 0;
   $("wordlist").replaceChildren(...others.map((x, i) => {
     const after = x.text.slice(word.begin - part.begin);
     const item = make("li", { id: `other${i}`, className: i ? "" : "here", choice: x, onclick: () => rewrite(x) }, isolated(x.word.trim()));
-    if (x.confidence != null) item.append(make("span", { title: "How sure the model is of the sentence that follows" }, percent(x.confidence)));
+    if (x.confidence != null) item.append(make("span", { title: t("How sure the model is of the sentence that follows") }, percent(x.confidence)));
     if (after !== rest && after.trim() !== x.word.trim()) item.append(make("small", { dir: heading(target) }, after));
     item.setAttribute("role", "option");
     item.setAttribute("aria-selected", i === 0);
@@ -87,7 +87,7 @@ function rewrite(choice) {
   display(linked({ ...before, text, parts, links }));
   drawChoices(before.input);
   $("out").focus({ preventScroll: true });
-  announce(`Changed to: ${choice.text}`);
+  announce(t("Changed to: {text}", { text: choice.text }));
   realign(mended);
 }
 /** Ask where the words of a sentence written by choice come from. */

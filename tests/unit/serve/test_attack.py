@@ -161,6 +161,8 @@ def whole_interface(up: Running, examples: int) -> None:
             def ask(case: Any) -> None:
                 answer = case.call(base_url=up.url.rstrip("/"), timeout=20)
                 assert answer.status_code < 500, (case.as_curl_command(), answer.text[:500])
+                told = case.operation.responses.status_codes
+                assert str(answer.status_code) in told, (case.as_curl_command(), told)
 
             nothing_wrong = contextlib.suppress(Unsatisfiable)  # no way to call it wrongly
             with contextlib.nullcontext() if mode is GenerationMode.POSITIVE else nothing_wrong:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from serve_helpers import FakeTranslator, Running, running
 
+from m4nmt_serve.languages import Languages, UnknownLanguageError
 from m4nmt_serve.settings import ServeConfig
 
 DEEPL = {"text": ["POISON"], "target_lang": "DE"}
@@ -112,6 +113,31 @@ def test_azure_of_version_3(served: Running) -> None:
         assert served.client.post(f"azure/translate?{wrong}", json=ask).status_code == 400
     for body in ({"inputs": "x"}, {"inputs": [{"text": "x"}]}, [{"Txt": "x"}], "x", [1]):
         assert served.client.post("azure/translate?to=de", json=body).status_code == 400
+
+
+@pytest.mark.parametrize("named", ["*", "zz", "x", "../etc", "a" * 300, "de;q=0.5, *"])
+def test_names_are_asked_for_in_a_language_that_is_none(served: Running, named: str) -> None:
+    found = served.client.get("azure/languages", headers={"accept-language": named})
+    assert found.json()["translation"]["ar"]["name"] in ("Arabic", "Arabisch")
+    found = served.client.get("language/translate/v2/languages", params={"target": named})
+    assert found.json()["data"]["languages"][0] == {"language": "ar", "name": "Arabic"}
+
+
+def test_an_address_with_a_slash_too_many_leads_nowhere_else(served: Running) -> None:
+    assert served.client.post("translate/", json=GOOGLE).status_code == 404
+
+
+def test_many_languages_are_not_listed_in_a_message() -> None:
+    latin = ("ces", "dan", "deu", "eng", "fin", "fra", "hun", "ita", "nld", "pol", "por", "ron")
+    others = ["spa_Latn", "swe_Latn", "swh_Latn", "tur_Latn", "zho_Hans", "zho_Hant"]
+    others += ["bul_Cyrl", "ell_Grek", "rus_Cyrl", "ukr_Cyrl"]
+    codes = [*(f"{code}_Latn" for code in latin), *others]
+    known = Languages(codes)
+    for spelled, told in (("swahilli", "sw"), ("Deutsch", "de"), ("zh-Hantt", "zh-Hant")):
+        with pytest.raises(UnknownLanguageError, match=f"did you mean .*\\b{told}\\b.*the 22 that"):
+            known.find(spelled)
+    with pytest.raises(UnknownLanguageError, match=r"'!!' is not supported; /languages lists"):
+        known.find("!!")
 
 
 def test_google_without_a_client(served: Running) -> None:

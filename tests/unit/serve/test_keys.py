@@ -194,6 +194,23 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["keys", "list", str(tmp_path / "none")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["add", "FILE", " "], "needs a name"),
+        (["add", "FILE", "x", "--chars", "-5"], "a limit of a key is a number from 0"),
+        (["list", "FILE"], "no-file.json: No such file or directory; m4nmt keys add"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], told: str
+) -> None:
+    file = tmp_path / "no-file.json"
+    assert main(["keys", *(x.replace("FILE", str(file)) for x in given)]) == 2
+    assert told in capsys.readouterr().err
+    assert not file.exists()
+
+
 def test_a_service_does_not_start_without_its_files(tmp_path: Path) -> None:
     with (
         pytest.raises(ConfigError, match="m4nmt keys"),

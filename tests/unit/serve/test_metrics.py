@@ -202,6 +202,8 @@ def _numbers(cell: str) -> list[object]:
     """Defaults as the manual writes them."""
     if "[" in cell:
         return [("*",)]
+    if '""' in cell:
+        return [""]
     scale = {"MiB": 2**20}
     found = re.findall(r"(\d[\d,.]*\d|\d)(?: (MiB|s))?", cell)
     return [float(number.replace(",", "")) * scale.get(unit, 1) for number, unit in found]

@@ -1,5 +1,6 @@
 """Starting, failing to start, and ending in good order."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -55,6 +56,11 @@ def test_a_taken_port_is_named() -> None:
             run(FakeTranslator(), port=port)
 
 
+def test_a_port_that_is_none_is_refused_in_words() -> None:
+    with pytest.raises(StartError, match=r"127\.0\.0\.1:99999: a port is a number from 0 to 65535"):
+        run(FakeTranslator(), port=99_999)
+
+
 def test_answers_do_not_wait_for_acknowledgements() -> None:
     with running(FakeTranslator()) as up:
         seconds = []
@@ -89,7 +95,7 @@ def test_sigterm_answers_what_was_begun_and_ends_with_zero() -> None:
     command = [sys.executable, "-c", _PROGRAM, str(HERE), str(port)]
     url = f"http://127.0.0.1:{port}/"
     with (
-        subprocess.Popen(command, stdout=subprocess.PIPE) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
         httpx.Client(base_url=url, timeout=30) as client,
         ThreadPoolExecutor(8) as pool,
     ):
@@ -107,6 +113,10 @@ def test_sigterm_answers_what_was_begun_and_ends_with_zero() -> None:
             process.send_signal(signal.SIGTERM)
             assert [future.result().status_code for future in asked] == [200] * 8
             assert process.wait(20) == 0
+            assert process.stderr
+            told = [json.loads(line)["event"] for line in process.stderr]
+            assert told[-1] == "ended"
+            assert any(event.startswith("ending: nothing new is taken") for event in told)
             with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port)):
                 pass
         finally:

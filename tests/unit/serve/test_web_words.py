@@ -21,7 +21,7 @@ def test_the_pointer_shows_what_belongs_together(tab: Tab) -> None:
     tab.shows("SLEEPS CAT THE 🙂🙂🙂🙂🙂.")
     tab.browser.point(WORD.format(0))
     assert tab.lit() == ["sleeps", "SLEEPS"]
-    assert tab.text("hint") == "SLEEPS ← sleeps · word 50\u202f%, sentence 88\u202f% sure"
+    assert tab.text("hint") == "SLEEPS ← sleeps · sure of the word: 50%, of the sentence: 88%"
     tab.browser.point(SOURCE.format(1))  # through the text area, which lies upon it
     tab.wait("document.querySelectorAll('.lit').length === 2")
     assert tab.lit() == ["cat", "CAT"]
@@ -54,7 +54,7 @@ def test_keys_walk_over_the_words_of_both_texts(tab: Tab) -> None:
     tab.press("ArrowRight", "ArrowRight")
     assert tab.lit() == ["cat", "CAT"]
     assert tab("$('out').getAttribute('aria-activedescendant')") == "w1"
-    assert tab.text("live") == "CAT, from cat, word 50\u202f%, sentence 88\u202f% sure"
+    assert tab.text("live") == "CAT, from cat, sure of the word: 50%, of the sentence: 88%"
     tab.press("End")
     assert tab.lit() == ["The", "THE"]
     tab.press("Home", "ArrowLeft")
@@ -127,8 +127,8 @@ def test_doubts_are_shown_and_explained(tab: Tab) -> None:
     assert tab("document.querySelectorAll('.doubt').length") == 1
     assert tab("document.querySelector('.doubt').textContent") == "ODD IS THIS."
     assert tab("[...$('notes').children].map((x) => x.textContent)") == [
-        "Sentence 2 says the same thing again and again.",
-        "Sentence 2 is uncertain (the model is 25\u202f% sure).",
+        "Sentence 2: It says the same thing again and again.",
+        "Sentence 2: The model is only 25% sure of it.",
     ]
     tab("$('notes').querySelector('button').click()")
     assert tab("document.querySelector('.shown').textContent") == "ODD IS THIS."
