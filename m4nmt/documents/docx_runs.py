@@ -38,7 +38,8 @@ _WRAPPERS = (
 )
 _STARTS = ("bookmarkStart", "commentRangeStart", "permStart", "moveToRangeStart")
 _ENDS = ("bookmarkEnd", "commentRangeEnd", "permEnd", "moveToRangeEnd")
-_DROPPED = ("proofErr", "lastRenderedPageBreak")  # states of a program, stale once text changes
+# States of a program, and where a word could be broken: stale once text changes.
+_DROPPED = ("proofErr", "lastRenderedPageBreak", "softHyphen")
 _BREAKS = ("tab", "br", "cr", "ptab")
 _STALE = re.compile(r"<\w+:(?:lang|noProof)\b[^>]*/>")
 _EMPTY = re.compile(r"<(\w+:rPr)(?:/>|></\1>)")
@@ -138,6 +139,9 @@ class _Reader:
                 continue
             if node.name == "t":
                 yield _Atom("text", text=_text(node), format=kept)
+                continue
+            if node.name == "noBreakHyphen":
+                yield _Atom("text", text="-", format=kept)
                 continue
             raw = f"{opening}{properties}{self._raw(node.start, node.end)}{closing}"
             wall = node.name in (*_BREAKS, "fldChar", "instrText")

@@ -10,6 +10,7 @@ Not its job: cutting tags (html_tokens), placing them (inline, place).
 import html
 from collections.abc import Collection, Iterator, Sequence
 
+from m4nmt.data.language import is_rtl
 from m4nmt.documents.html_tokens import Piece, attributes, pieces
 from m4nmt.documents.inline import Token, slots, write
 from m4nmt.documents.road import has_text
@@ -116,7 +117,23 @@ _LOOSE = frozenset(
         "body",
     }
 )
-_CAPTIONS = frozenset({"alt", "title", "placeholder", "aria-label"})
+_CAPTIONS = frozenset(
+    {"alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder"}
+)
+# Attributes that readers see on some elements only, and of those some only if another says so.
+_LABELLED = frozenset({"optgroup", "option", "track"})
+_PRESSED = frozenset({"submit", "button", "reset"})
+_ABOUT = frozenset(
+    {
+        "description",
+        "og:title",
+        "og:description",
+        "og:image:alt",
+        "twitter:title",
+        "twitter:description",
+        "twitter:image:alt",
+    }
+)
 
 
 def escape(text: str) -> str:
@@ -137,7 +154,7 @@ def split(document: str, meter: Meter, ignored: Collection[str] = ()) -> Iterato
 
 
 def captions(document: str, meter: Meter) -> Iterator[Slot]:
-    """The slots of the values of alt, title, placeholder and aria-label."""
+    """The slots of the values of attributes that readers see, as alt, title and placeholder."""
     kept = _Kept()
     for piece in pieces(document):
         inside = bool(kept)
@@ -145,26 +162,57 @@ def captions(document: str, meter: Meter) -> Iterator[Slot]:
         tag = document[piece.start : piece.end]
         if piece.kind != "open" or inside or _untranslated(tag):
             continue
+        shown = _shown(piece.name, tag)
         for name, value, start, end in attributes(tag):
             content = (html.unescape(value),)
             quoted = start > 0 and tag[start - 1] in "\"'"
-            if name in _CAPTIONS and quoted and has_text(content):
+            if name in shown and quoted and has_text(content):
                 meter.add([content])
                 yield Slot(piece.start + start, piece.start + end, (content,), _caption)
 
 
+def _shown(element: str, tag: str) -> Collection[str]:
+    """Names of the attributes of a tag that readers see."""
+    if element in _LABELLED:
+        return _CAPTIONS | {"label"}
+    if element not in ("input", "meta"):
+        return _CAPTIONS
+    values = {name: value.strip().lower() for name, value, *_ in attributes(tag)}
+    if element == "input" and values.get("type") in _PRESSED:
+        return _CAPTIONS | {"value"}
+    if element == "meta" and {values.get("name"), values.get("property")} & _ABOUT:
+        return _CAPTIONS | {"content"}
+    return _CAPTIONS
+
+
 def language(document: str, code: str) -> str:
-    """The document with the lang of its html element, if it has one, changed to `code`."""
+    """The document with the lang of its html element, if it has one, changed to `code`, and its
+    dir to how that is written, if it is another."""
     for piece in pieces(document):
         if piece.kind == "open" and piece.name == "html":
             tag = document[piece.start : piece.end]
-            spans = [(a, b) for name, _, a, b in attributes(tag) if name in ("lang", "xml:lang")]
-            for start, end in reversed(spans):
-                tag = tag[:start] + code + tag[end:]
+            tag = _directed(_with_values(tag, ("lang", "xml:lang"), code), is_rtl(code))
             return document[: piece.start] + tag + document[piece.end :]
         if piece.kind not in ("comment", "text"):
             break
     return document
+
+
+def _with_values(tag: str, names: Collection[str], new: str) -> str:
+    spans = [(a, b) for name, _, a, b in attributes(tag) if name in names]
+    for start, end in reversed([(a, b) for a, b in spans if a < b or tag[a - 1] in "\"'"]):
+        tag = tag[:start] + new + tag[end:]
+    return tag
+
+
+def _directed(tag: str, rtl: bool) -> str:
+    """The tag of an html element with its dir; without one it is "ltr"."""
+    said = [value.strip().lower() for name, value, *_ in attributes(tag) if name == "dir"]
+    if rtl == (said[:1] == ["rtl"]):
+        return tag
+    if said:
+        return _with_values(tag, ("dir",), "rtl" if rtl else "ltr")
+    return f'{tag[:5]} dir="rtl"{tag[5:]}'
 
 
 def _caption(results: Sequence[Result]) -> str:

@@ -1,6 +1,7 @@
 """The inline rules of CommonMark (and ~~strike~~): a paragraph's text to tokens.
 
-Code, autolinks and images are units and points; links and emphasis are pairs. Time is linear in the
+Code, autolinks, $math$ and images are units and points; links and emphasis are pairs; labels of
+footnotes and the marks of definitions, which many dialects have, are walls. Time is linear in the
 text but for emphasis, whose search is bounded as the specification proposes. Not its job: blocks,
 and what reference labels are defined (it is told).
 """
@@ -18,6 +19,9 @@ _SPECIAL = re.compile(
     r"""
       (?P<escape>\\[!-/:-@\[-`{-~])
     | (?P<hard>(?:\\|[ ]{2,})\n[ ]*)
+    | (?P<label>(?:\A|\n)[ ]{0,3}(?:\[\^[^\s\[\]]{1,100}\])?:[ \t]+(?=\S))
+    | (?P<math>\$\$[^$]{1,1000}\$\$
+        | (?<![\w$])\$(?![\s$])[^$\n]{0,499}[^\s$\\]\$(?![\w$]))
     | (?P<code>`+)
     | (?P<auto><(?:[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]{0,2000}|[\w.+-]{1,64}@[\w.-]{1,200})>)
     | (?P<comment><!--)
@@ -89,8 +93,10 @@ class _Parser:
         """Take note of something; where to go on."""
         start, end = match.span()
         kind = match.lastgroup if match.lastgroup != "name" else "tag"
-        if kind == "hard":
+        if kind in ("hard", "label"):
             self._add("wall", start, end)
+        elif kind == "math":
+            self._add("unit", start, end, match.group())
         elif kind == "code":
             return self._code(start, end)
         elif kind == "auto":

@@ -9,9 +9,10 @@ Not its job: what belongs to what (words.py guesses, a model knows better), plac
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from m4nmt.documents.parts import parted
 from m4nmt.documents.types import Close, Content, Item, Link, Open, Point, Unit
 from m4nmt.documents.words import Span, anchors, guess, words
 
@@ -28,6 +29,7 @@ class _Node:
     closes: Close | None = None
     glued: bool = False  # a point that follows a word without a space
     leads: bool = False  # a point that a word follows without a space
+    held: bool = False  # a pair with text in it
     children: list["_Node"] = field(default_factory=list)
     begin: int = 0
     end: int = 0
@@ -61,12 +63,15 @@ def place(
         return _filled(target, places, units, [], []), True
     source = text_of(content)
     unit_spans = _unit_spans(content)
-    ours = words(source, unit_spans)
-    theirs = words(target, [(start, end) for start, end, _ in places])
+    kept = [(start, end) for start, end, _ in places]
+    ours, theirs = words(source, unit_spans), words(target, kept)
+    ours, theirs, same = parted(source, ours, target, theirs, _tags(content), set(kept))
     if links:
         linked = anchors(ours, theirs, links)
     else:
         linked = guess(source, ours, target, theirs)
+    for t, s in same:
+        linked[t] = s
     index = {start: i for i, (start, _) in enumerate(theirs)}
     for start, _, number in places:  # a unit belongs to itself, whatever a model says
         linked[index[start]] = bisect_left(ours, unit_spans[number])
@@ -85,6 +90,16 @@ def _unit_spans(content: Content) -> list[Span]:
     return spans
 
 
+def _tags(content: Content) -> Iterator[int]:
+    """Where tags and points stand in the text."""
+    at = 0
+    for item in content:
+        if isinstance(item, str | Unit):
+            at += len(item if isinstance(item, str) else item.text)
+        else:
+            yield at
+
+
 def _tree(content: Content, ours: Sequence[Span]) -> _Node:
     """Pairs and points over source words, below a root that covers them all."""
     starts = [start for start, _ in ours]
@@ -96,6 +111,7 @@ def _tree(content: Content, ours: Sequence[Span]) -> _Node:
             text = item if isinstance(item, str) else item.text
             at += len(text)
             glued = not text[-1:].isspace() if text else glued
+            path[-1].held |= bool(text.strip())
         elif isinstance(item, Close):
             path[-1].last, path[-1].closes = bisect_left(starts, at), item
             path.pop()
@@ -146,7 +162,7 @@ class _Placer:
                 child.begin = child.end = self._position(child, parent, first, last, taken)
                 if child.first < child.last:
                     child.end = self._adjacent(child, parent, taken)
-                    good &= child.end > child.begin
+                good &= child.end > child.begin or not child.held
             taken.add(child.begin, child.end)
         for child in parent.children:
             if isinstance(child.opens, Point):

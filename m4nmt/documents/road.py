@@ -19,6 +19,7 @@ from m4nmt.documents.units import find, invents, with_units
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 # No document can hold these, and no sentence should.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+_SOFT_HYPHEN = "\u00ad"  # where a word could be broken: of the word that is translated
 _MOST_UNITS = 100  # in one text; with more, no translation is likely to bear them all
 
 Renderer = Callable[[Sequence[str]], Sequence[Rendering]]
@@ -175,13 +176,13 @@ class _Draft:
 
 
 def _tidy(content: Content) -> list[Item]:
-    """With one space for any white space, be there tags in it or not."""
+    """Without soft hyphens, and with one space for any white space, be there tags in it or not."""
     items: list[Item] = []
     open_space = False  # whether the text so far ends with a space
     points: list[int] = []  # since then
     for item in content:
         if isinstance(item, str):
-            text = _SPACES.sub(" ", item)
+            text = _SPACES.sub(" ", item.replace(_SOFT_HYPHEN, ""))
             if open_space and text[:1] == " ":
                 text = text[1:]
                 for i in points:

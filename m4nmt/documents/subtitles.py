@@ -8,6 +8,7 @@ import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from m4nmt.documents.inline import Token, slots, write
 from m4nmt.documents.plain import Line, lines
@@ -39,7 +40,9 @@ def split_srt(document: str, meter: Meter) -> Iterator[Slot]:
                     "'00:00:01,000 --> 00:00:02,500'"
                 )
             timed = -1  # a cue that goes on after a blank line
-        yield from _cue(document, block[timed + 1 :], meter, str, without_tags)
+        for cue in _cues(document, block):
+            text = cue[1 + _timed(document, cue, 1) :] if timed >= 0 else cue
+            yield from _cue(document, text, meter, str, without_tags)
 
 
 def split_vtt(document: str, meter: Meter) -> Iterator[Slot]:
@@ -54,7 +57,9 @@ def split_vtt(document: str, meter: Meter) -> Iterator[Slot]:
         timed = next((i for i in (0, 1) if _timed(document, block, i)), None)
         notes = document.startswith(_NOT_CUES, block[0].start)
         if timed is not None and not (notes and timed == 1):
-            yield from _cue(document, block[timed + 1 :], meter, html.unescape, _escape)
+            for cue in _cues(document, block):
+                text = cue[1 + _timed(document, cue, 1) :]
+                yield from _cue(document, text, meter, html.unescape, _escape)
 
 
 def _blocks(document: str) -> Iterator[list[Line]]:
@@ -67,6 +72,19 @@ def _blocks(document: str) -> Iterator[list[Line]]:
             block = []
     if block:
         yield block
+
+
+def _cues(document: str, block: Sequence[Line]) -> Iterator[Sequence[Line]]:
+    """The cues that begin in a block: players need no blank line before the next one's times."""
+    times = [i for i in range(len(block)) if _timed(document, block, i)]
+    if not times or times[0] > 1:
+        yield block
+        return
+    begins = [0]
+    for before, at in pairwise(times):
+        above = document[block[at - 1].start : block[at - 1].end].strip()
+        begins.append(at - 1 if at - 1 > before and above.isdecimal() else at)
+    yield from (block[a:b] for a, b in pairwise((*begins, len(block))))
 
 
 def _timed(document: str, block: Sequence[Line], at: int) -> bool:

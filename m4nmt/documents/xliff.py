@@ -5,7 +5,7 @@ What is marked translate="no", approved or already translated stays. Not its job
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, groupby
 
 from m4nmt.documents.inline import write
 from m4nmt.documents.place import joined
@@ -27,6 +27,8 @@ from m4nmt.documents.xml import Node, escape, read
 _VERSION_1 = "urn:oasis:names:tc:xliff:document:1.2"
 _VERSION_2 = "urn:oasis:names:tc:xliff:document:2."
 _OPEN_STATES = ("new", "needs-translation", "initial")
+_BREAK = re.compile(r"\s*<br\s*/?>\s*\Z", re.IGNORECASE)
+_LINE_END = re.compile(r"([ \t]*\n\s*)")
 # Empty elements that open and close a stretch, with the attributes that tell partners.
 _OPENS = {"bpt": ("rid", "id"), "bx": ("rid", "id"), "sc": ("id",), "sm": ("id",)}
 _CLOSES = {"ept": ("rid", "id"), "ex": ("rid", "id"), "ec": ("startRef",), "em": ("startRef",)}
@@ -43,7 +45,7 @@ def split(data: bytes, meter: Meter) -> Iterator[Slot]:
         if not _is_xliff(path):
             raise DocumentError("not XLIFF 1.2 or 2: its root is another")
         if not _kept([*path, node]):
-            yield from _slot(data, node, meter, numbers)
+            yield from _slot(data, node, meter, numbers, _keeps_lines([*path, node]))
 
 
 def language(data: bytes, code: str) -> bytes:
@@ -80,13 +82,21 @@ def _kept(path: Sequence[Node]) -> bool:
     return next(said, "yes") == "no"
 
 
-def _slot(data: bytes, node: Node, meter: Meter, numbers: Iterator[int]) -> Iterator[Slot]:
+def _keeps_lines(path: Sequence[Node]) -> bool:
+    """Whether line ends in the texts below are meant; the innermost word on it counts."""
+    said = (n.attributes["space"] for n in reversed(path) if "space" in n.attributes)
+    return next(said, "default") == "preserve"
+
+
+def _slot(
+    data: bytes, node: Node, meter: Meter, numbers: Iterator[int], lines: bool
+) -> Iterator[Slot]:
     source = next(node.children("source"), None)
     target = next(node.children("target"), None)
     if source is None or _done(node, target):
         return
     segmented = next(node.children("seg-source"), source)
-    parts = list(_parts(data, segmented, numbers))
+    parts = list(_parts(data, segmented, numbers, lines))
     contents = tuple(p for p in parts if not isinstance(p, str) and has_text(p))
     if not contents:
         return
@@ -145,20 +155,58 @@ def _with(tag: str, name: str, value: str) -> str:
     return f'{without[:at]} {name}="{value}"{without[at:]}'
 
 
-def _parts(data: bytes, node: Node, numbers: Iterator[int]) -> Iterator[Content | str]:
-    """The content of a source; of a segmented one, each segment's and what stands between."""
+def _parts(data: bytes, node: Node, numbers: Iterator[int], lines: bool) -> Iterator[Content | str]:
+    """The contents of a source, and what stands between them; of a segmented one, in order."""
     if node.name != "seg-source":
-        yield joined(list(_items(data, node.items, numbers)))
+        yield from _stretches(data, node.items, numbers, lines)
         return
     for item in node.items:
         if isinstance(item, str):
             yield escape(item)
         elif item.attributes.get("mtype") == "seg":
             yield data[item.start : item.inner].decode()
-            yield joined(list(_items(data, item.items, numbers)))
+            yield from _stretches(data, item.items, numbers, lines)
             yield data[item.outer : item.end].decode()
         else:
             yield data[item.start : item.end].decode()
+
+
+def _stretches(
+    data: bytes, nodes: Sequence[Node | str], numbers: Iterator[int], lines: bool
+) -> Iterator[Content | str]:
+    """Contents between line breaks: those that stand for one, and line ends where these count."""
+    stretch: list[Node | str] = []
+    for node in _whole_texts(nodes):
+        if isinstance(node, str):
+            first, *others = _LINE_END.split(node) if lines else [node]
+            stretch.append(first)
+            for gap, text in zip(others[::2], others[1::2], strict=True):
+                yield joined(list(_items(data, stretch, numbers)))
+                yield gap
+                stretch = [text]
+        elif _is_break(node):
+            yield joined(list(_items(data, stretch, numbers)))
+            yield data[node.start : node.end].decode()
+            stretch = []
+        else:
+            stretch.append(node)
+    yield joined(list(_items(data, stretch, numbers)))
+
+
+def _whole_texts(nodes: Sequence[Node | str]) -> Iterator[Node | str]:
+    """With texts that stand side by side as one: a parser ends them at line ends."""
+    for is_text, run in groupby(nodes, lambda node: isinstance(node, str)):
+        if is_text:
+            yield "".join(node for node in run if isinstance(node, str))
+        else:
+            yield from run
+
+
+def _is_break(node: Node) -> bool:
+    said = node.attributes
+    kind = said.get("ctype") or said.get("subType", "")
+    shown = said.get("equiv-text") or said.get("equiv") or _text(node)
+    return node.name in ("x", "ph") and (kind in ("lb", "xlf:lb") or bool(_BREAK.match(shown)))
 
 
 def _items(data: bytes, nodes: Sequence[Node | str], numbers: Iterator[int]) -> Iterator[Item]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from m4nmt.data.types import Direction
 from m4nmt.translate.guard import REQUIRED
-from m4nmt.translate.segment import Part, has_words, join, shorten, split
+from m4nmt.translate.segment import Part, has_letters, join, shorten, split
 from m4nmt.translate.types import Translation
 
 # A line goes out as one line, whatever bytes a model puts together.
@@ -75,7 +75,7 @@ class Document:
 
     @cached_property
     def _wanted(self) -> tuple[str, ...]:
-        return tuple(part.text for part in self.parts if part.sentence and has_words(part.text))
+        return tuple(part.text for part in self.parts if part.sentence and has_letters(part.text))
 
     def cut(self, fits: Callable[[str], bool]) -> "Document":
         """With its sentences in parts that fit."""
@@ -103,7 +103,7 @@ class Document:
             )
         given = iter(options)
         choices = (
-            next(given) if has_words(part.text) else [Translation(part.text, 0.0)]
+            next(given) if has_letters(part.text) else [Translation(part.text, 0.0)]
             for part in self.parts
             if part.sentence
         )

@@ -57,6 +57,13 @@ class _Wish(NamedTuple):
     precision: str
     threads: int
 
+    @classmethod
+    def of(cls, device: str, precision: str, threads: int) -> "_Wish":
+        """Raises: ConfigError: no such device, or less than no threads."""
+        if threads < 0:
+            raise ConfigError(f"need 0 threads (the default) or more, got {threads}")
+        return cls(str(loading.device_of(device)), precision, threads)
+
     def quantization(self, model: Path) -> str:
         """Of the export to use or make for a model folder."""
         if self.precision == "auto":
@@ -76,8 +83,7 @@ def load(path: Path, device: str, precision: str, engine: str, threads: int) -> 
         raise ConfigError(unknown_name(engine, CHOICES, "engine"))
     if precision not in PRECISIONS:
         raise ConfigError(unknown_name(precision, PRECISIONS, "precision"))
-    where = loading.device_of(device)
-    wish = _Wish(str(where), precision, threads)
+    wish = _Wish.of(device, precision, threads)
     if exports.is_export(path):
         if engine == "native":
             raise ConfigError(
@@ -113,7 +119,7 @@ def load_together(paths: Sequence[Path], device: str, precision: str, threads: i
                 f"{path} is an export for CTranslate2, which knows no ensembles; give the model "
                 "folder it was made of"
             )
-    wish = _Wish(str(loading.device_of(device)), precision, threads)
+    wish = _Wish.of(device, precision, threads)
     members = [_native(path, wish, "an ensemble") for path in paths]
     first = members[0]
     for path, member in zip(paths, members, strict=True):

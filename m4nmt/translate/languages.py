@@ -4,10 +4,12 @@ Not its job: knowing languages (data.language), or guessing the language of a te
 """
 
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 
 from m4nmt.data import language
 
 AUTO = "auto"
+_SHOWN = 20  # languages that a message lists
 
 
 class LanguageError(ValueError):
@@ -25,7 +27,31 @@ def resolve(code: str, known: Collection[str]) -> str:
     try:
         return language.normalise(code, among=known)
     except ValueError as error:
-        raise LanguageError(f"{error}; this model knows {', '.join(sorted(known))}") from error
+        why = _unknown(code, known)
+        raise LanguageError(f"{why}; this model knows {_listed(known)}") from error
+
+
+def _unknown(code: str, known: Collection[str]) -> str:
+    """Why a code is none of `known`, and which one may be meant."""
+    try:
+        exact = language.normalise(code)
+    except ValueError:
+        wanted = code.strip().casefold()
+        named = [k for k in sorted(known) if wanted in _names(k)]
+        near = named[:1] or get_close_matches(code, sorted(known), n=1)
+        hint = f": write {near[0]!r} or {language.to_bcp47(near[0])!r}" if near else ""
+        return f"there is no language code {code!r}{hint}"
+    return f"{language.display_name(exact)} ({exact}) is not among the model's languages"
+
+
+def _names(code: str) -> set[str]:
+    return {language.display_name(code).casefold(), language.native_name(code).casefold()}
+
+
+def _listed(known: Collection[str]) -> str:
+    shown = ", ".join(sorted(known)[:_SHOWN])
+    more = len(known) - _SHOWN
+    return f"{shown} and {more} more (m4nmt languages lists them)" if more > 0 else shown
 
 
 def per_text(codes: str | Sequence[str], count: int, role: str) -> list[str]:

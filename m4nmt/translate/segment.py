@@ -44,8 +44,14 @@ class Part(NamedTuple):
 
 
 def has_words(text: str) -> bool:
-    """Whether there is anything to translate: a letter or a digit."""
+    """Whether it says anything: a letter or a digit."""
     return any(map(str.isalnum, text))
+
+
+def has_letters(text: str) -> bool:
+    """Whether a model is needed: numbers, dates and marks alone are the same in every language,
+    and a model may well say others."""
+    return any(map(str.isalpha, text))
 
 
 def split(text: str, language: str = "", sentences: bool = True) -> list[Part]:

@@ -142,7 +142,7 @@ class Translator:
         """n-best translations of each text, best first, in the order of the texts.
 
         A text is translated sentence by sentence, line by line; its line breaks are kept. What
-        holds no letter or digit, or is in the target language already, is given back as it is. A
+        holds no letter, or is in the target language already, is given back as it is. A
         sentence longer than the model takes is cut, never shortened. There are up to
         `config.n_best` translations with different texts, at least one.
 

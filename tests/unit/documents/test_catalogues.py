@@ -188,6 +188,25 @@ def test_xliff_keeps_its_tags(document: str, way: str) -> None:
                 assert inside[0] == inside[1]
 
 
+def test_xliff_lines_stay_lines() -> None:
+    units = (
+        '<trans-unit id="1"><source>one<ph id="2">&lt;br/&gt;</ph>two</source></trans-unit>'
+        '<trans-unit id="2"><source>one<x id="L" ctype="lb"/>two</source></trans-unit>'
+        '<trans-unit id="3" xml:space="preserve"><source>one\n  two\n\nthree</source></trans-unit>'
+        '<trans-unit id="4"><source>one\n two</source></trans-unit>'
+    )
+    head, _, tail = XLIFF_1.partition("<body>")
+    document = f"{head}<body>{units}{tail[tail.index('</body>') :]}"
+    fake = Fake(str.upper)
+    out = translate_document(document.encode(), "a.xlf", "en", "de", fake).decode()
+    assert targets(out) == {
+        "1": 'ONE<ph id="2">&lt;br/&gt;</ph>TWO',
+        "2": 'ONE<x id="L" ctype="lb"/>TWO',
+        "3": "ONE\n  TWO\n\nTHREE",
+        "4": "ONE TWO",
+    }
+
+
 def test_doubts_show_in_the_state() -> None:
     watch = Watch()
     document = XLIFF_1.replace("More text</source>", "More %s text</source>")

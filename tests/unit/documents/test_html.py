@@ -72,6 +72,7 @@ def test_byte_order_mark_and_utf_16(newline: str) -> None:
 @pytest.mark.parametrize(
     ("source", "out"),
     [
+        ("<p>H<sub>2</sub>O soft&shy;ware</p>", "<p>software H<sub>2</sub>O</p>"),
         ("<p>a <b>b</b></p>", "<p><b>b</b> a</p>"),
         ("<a><div>x y</div></a>", "<a><div>y x</div></a>"),
         ("<p>a <b>b<p>c d</b> e f", "<p>a <b>b<p>d c</b> f e"),
@@ -132,6 +133,32 @@ def test_pieces_join_to_the_document(document: str) -> None:
     found = list(pieces(document))
     assert "".join(document[p.start : p.end] for p in found) == document
     assert all(p.start < p.end for p in found)
+
+
+@pytest.mark.parametrize(
+    ("source", "tgt", "out"),
+    [
+        ('<html lang="en">', "ar", '<html dir="rtl" lang="ar">'),
+        ("<html dir=ltr lang='en'>", "he", "<html dir=rtl lang='he'>"),
+        ('<html DIR="RTL" lang="ar">', "de", '<html DIR="ltr" lang="de">'),
+        ('<html lang="en">', "de", '<html lang="de">'),
+        ("<html lang>", "de", "<html lang>"),
+    ],
+)
+def test_the_page_says_how_it_is_written(source: str, tgt: str, out: str) -> None:
+    page = f"{source}<p>one</p>"
+    made = translate_document(page.encode(), "a.html", "en", tgt, Fake(str.upper)).decode()
+    assert made == f"{out}<p>ONE</p>"
+
+
+def test_what_readers_see_of_attributes() -> None:
+    seen = (
+        '<meta name="description" content="one">|<meta property="og:title" content="one">|'
+        '<input type="submit" value="one">|<optgroup label="one">'
+    )
+    not_seen = '<meta name="author" content="one">|<input value="one">|<p label="one">'
+    out = translate(f"{seen}|{not_seen}", "a.html", str.upper).decode()
+    assert out == f"{seen.replace('one', 'ONE')}|{not_seen}"
 
 
 def test_quotes_hide_the_end_of_a_tag() -> None:

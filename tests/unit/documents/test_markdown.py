@@ -81,6 +81,21 @@ def test_what_is_given_and_what_comes_out() -> None:
     assert "2. MAIL <a@b.org> OR < 5 * 3" in out
 
 
+def test_what_dialects_have_stays() -> None:
+    page = (
+        "# one {#id .x}\n\nif $a + b$ is {% include a %} or $$\\int c$$ it costs $5 and $6 :cat:\n"
+        "\nterm\n: one meaning\n: another\n\n[^1]: first note\n[^b]: next `x`\n"
+    )
+    fake = Fake(str.upper)
+    out = translate_document(page.encode(), "a.md", "en", "de", fake).decode()
+    kept = ("{#id .x}", "$a + b$", "{% include a %}", "$$\\int c$$", ":cat:", "[^b]", "`x`")
+    made = page.upper()
+    for text in kept:
+        made = made.replace(text.upper(), text)
+    assert out == made
+    assert {"one meaning", "another", "first note"} <= {*fake.given}
+
+
 def test_same_texts_leave_every_byte() -> None:
     for page in (PAGE, PAGE.replace("\n", "\r\n"), "\ufeff" + PAGE):
         assert translate(page, "a.md", WAYS["same"]).decode() == page

@@ -107,6 +107,11 @@ E, E_ = Open(2, "<i>"), Close(2, "</i>")
         (("a", Point(3, "|"), " b"), "A B", "A| B"),
         (("a ", Point(3, "|"), "b"), "A B", "A |B"),
         ((Point(3, "|"), "a b"), "B A", "|B A"),
+        (("ice is H", B, "2", B_, "O"), "h2o ist Eis", "h<b>2</b>o ist Eis"),
+        (("H2O, H", B, "2", B_, "O"), "H2O und H2O", "H2O und H<b>2</b>O"),
+        (("the 1", B, "st", B_, " day"), "le 1er jour", "le 1<b>er</b> jour"),
+        (("un", B, "seen", B_, " it"), "it unseen", "it un<b>seen</b>"),
+        (("a", B, "2", B_, "b", E, "3", E_), "a2b3", "a<b>2</b>b<i>3</i>"),
         (("a b", Point(3, "|")), "B A", "B A|"),
     ],
 )

@@ -94,6 +94,16 @@ def test_cues_keep_numbers_times_and_tags(way: str) -> None:
     assert after[2].content.startswith("♪ ")
 
 
+@pytest.mark.parametrize(("name", "head"), [("a.srt", ""), ("a.vtt", "WEBVTT\n\n")])
+def test_a_cue_needs_no_blank_line_before_it(name: str, head: str) -> None:
+    one, two = "00:00:01.000 --> 00:00:02.000", "00:00:03.000 --> 00:00:04.000"
+    text = f"{head}1\n{one}\nHello\n42\n2\n{two}\nyou\n{two}\nmore\n"
+    out = translate(text, name, str.upper).decode()
+    assert out == text.replace("Hello\n42", "HELLO 42").replace("you", "YOU").replace(
+        "more", "MORE"
+    )
+
+
 def test_lines_are_broken_where_viewers_can_read() -> None:
     out = translate(SRT, "a.srt", lambda text: "wort " * 14).decode()
     assert max(map(len, out.splitlines())) <= 42

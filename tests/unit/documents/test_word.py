@@ -5,6 +5,7 @@ import io
 import docx
 import pytest
 from documents_made import WAYS, Fake, members, translate, word
+from docx.oxml import OxmlElement
 
 from m4nmt.documents.fill import Watch
 from m4nmt.documents.translate import translate_document
@@ -38,6 +39,20 @@ def test_what_is_given_and_what_comes_out() -> None:
     assert document.sections[0].footer.paragraphs[0].text == "footer of Page"
     assert "Outer text one after box" in fake.given
     assert "Inner box text" in fake.given
+
+
+def test_hyphens_of_a_run_are_read_as_they_are_seen() -> None:
+    document = docx.Document()
+    run = document.add_paragraph("non").runs[0]
+    for name, text in (("w:noBreakHyphen", "stop soft"), ("w:softHyphen", "ware")):
+        run._r.append(OxmlElement(name))
+        run.add_text(text)
+    data = io.BytesIO()
+    document.save(data)
+    fake = Fake(str.upper)
+    out = translate_document(data.getvalue(), "a.docx", "en", "de", fake)
+    assert fake.given == ["non-stop software"]
+    assert docx.Document(io.BytesIO(out)).paragraphs[0].text == "NON-STOP SOFTWARE"
 
 
 def test_everything_else_stays_byte_for_byte() -> None:

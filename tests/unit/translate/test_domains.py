@@ -145,13 +145,13 @@ def test_a_tag_takes_the_place_of_a_piece(
     pieces: int, domain: str, rows: int, store: Store
 ) -> None:
     """No row is longer than those of training, whatever is told; company changes no cut."""
-    text = "7" * (pieces - 1)  # and the space before it
+    text = "z" * (pieces - 1)  # and the space before it
     assert len(store.tokenizer.encode([text])[0]) == pieces
     it, engine = asking(store)
     it.translate([text], EN, DE, guard=None, domain=domain)
     assert len(engine.rows) == rows
     assert max(map(len, engine.rows)) <= LONGEST
-    alone, long = set(engine.rows), "8" * 200
+    alone, long = set(engine.rows), "w" * 200
     it.translate([long, text], EN, DE, guard=None, domain=["news", domain])
     assert alone <= set(engine.rows[rows:])
 

@@ -202,5 +202,8 @@ def test_wrong_names(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
         load(model, engine="ctranslate")
     with pytest.raises(ConfigError, match="did you mean 'int8'"):
         load(model, "int9")
+    for engine in ("auto", "native"):
+        with pytest.raises(ConfigError, match="got -1"):
+            Translator.load(model, device="cpu", threads=-1, engine=engine)
     assert main(["export", str(model), "--to", "ctranslate2", "--quantize", "int9"]) == 2
     assert "did you mean 'int8'" in capsys.readouterr().err

@@ -227,6 +227,13 @@ def test_a_cut_translation_says_so(tokenizer: Tokenizer) -> None:
     assert len(found.tokens) == len(ids)
 
 
+def test_numbers_are_said_by_no_model(tokenizer: Tokenizer) -> None:
+    it, engine = translator(tokenizer)
+    texts = ["12,345.60", "2024-11-28\n1. home"]
+    assert best(it.translate(texts, "en", "de"))[0] == texts[0]
+    assert len(engine.rows) == 1, "of what is without letters"
+
+
 def test_auto_identifies_each_text(tokenizer: Tokenizer) -> None:
     it, engine = translator(tokenizer)
     texts = ["Guten Tag, wie geht es?", "Good day, how are you?", "你好，你好吗？"]
@@ -263,8 +270,11 @@ def test_unknown_languages_are_named_with_the_nearest_and_all(tokenizer: Tokeniz
     it, _ = translator(tokenizer)
     with pytest.raises(LanguageError, match=r"eng_Latm.*'eng_Latn'.*deu_Latn, eng_Latn, zho_Hans"):
         it.translate(["x"], "eng_Latm", "de")
-    with pytest.raises(LanguageError, match="swh_Latn"):
+    with pytest.raises(LanguageError, match=r"^Swahili \(swh_Latn\) is not among.*knows deu_Latn"):
         it.translate(["x"], "en", "sw")
+    for name in ("German", "deutsch"):
+        with pytest.raises(LanguageError, match="write 'deu_Latn' or 'de'"):
+            it.translate(["x"], "en", name)
     with pytest.raises(LanguageError, match="2 source languages for 1 texts"):
         it.translate(["x"], ["en", "de"], "zh")
 
