@@ -7,8 +7,6 @@ from pathlib import Path
 from m4nmt.cli.common import existing_run
 from m4nmt.core.config import ConfigError
 
-HELP = "average the weights of model folders into a new one"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FOLDER..., --output."""

@@ -9,8 +9,6 @@ from pathlib import Path
 from m4nmt.cli import data_sources, data_store
 from m4nmt.cli.common import add_recipe
 
-HELP = "list and fetch corpora; inspect, verify, sample and plan a store; compare vocabularies"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """An action and what it needs."""
@@ -42,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("folder", type=Path, metavar="RUN", help="run folder, or its data")
         action.set_defaults(act=act)
         if name == "sample":
-            action.add_argument("direction", help="such as eng_Latn-swh_Latn, or en-sw")
+            action.add_argument("direction", help="such as en-sw, sw-sw:mass, sw-en+bt")
             action.add_argument(
                 "-n", type=int, default=5, dest="count", help="how many (default 5)"
             )

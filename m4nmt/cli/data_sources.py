@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from m4nmt.cli.common import recipe_and_run
+from m4nmt.cli.table import table
 from m4nmt.core.config import ConfigError
 from m4nmt.data import manifest
+from m4nmt.data.manifest import Fetch
 
 
 def show(args: argparse.Namespace) -> int:
@@ -21,15 +24,19 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return 0
-    table = Table(box=None, pad_edge=False)
-    for name in ("name", "codes", "splits", "files"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("licence", no_wrap=True, overflow="ellipsis", max_width=34)
-    for row in rows:
-        files = "here" if row["here"] else "fetch" if row["fetch"] else "bring"
-        splits = " ".join(row["splits"])
-        table.add_row(row["name"], str(row["languages"]), splits, files, row["license"])
-    Console().print(table)
+    told = [
+        (
+            row["name"],
+            str(row["languages"]),
+            " ".join(row["splits"]),
+            "here" if row["here"] else "fetch" if row["fetch"] else "bring",
+            decimal(row["bytes"]) if row["bytes"] else "",
+            row["license"],
+        )
+        for row in rows
+    ]
+    head = ("name", "codes", "splits", "files", "size", "licence")
+    print(table(head, told, right=("codes", "size")))
     print("--json tells all: codes, whole licences, where from, notes")
     return 0
 
@@ -69,7 +76,12 @@ def get(args: argparse.Namespace) -> int:
     root = Path(place).expanduser() / found.folder
     done: dict[str, str] = {}
     with progress(f"fetching {found.name}", len(found.fetches)) as ticker:
-        for item, what in fetch(found, root):
+
+        def heard(item: Fetch, held: int, in_all: int) -> None:
+            of = f" of {decimal(in_all)}" if in_all else ""
+            ticker.advance(0, note=f"{item.file}: {decimal(held)}{of}")
+
+        for item, what in fetch(found, root, heard):
             done[item.file] = what
             ticker.advance(note=item.file)
     if args.json:
@@ -91,6 +103,8 @@ def vocab(args: argparse.Namespace) -> int:
     config, folder = recipe_and_run(args)
     if min(args.sizes) < 1 or args.lines < 1:
         raise ConfigError("--sizes and --lines are above zero")
+    if args.html and (args.html.is_dir() or not args.html.parent.is_dir()):
+        raise ConfigError(f"--html {args.html}: name a file in a folder that is there")
     train, trials = samples(config.data, folder / "data", args.lines)
     sizes = sweep(train, trials, config.data.tokenizer, sorted(set(args.sizes)))
     if args.html:
@@ -102,11 +116,11 @@ def vocab(args: argparse.Namespace) -> int:
         ]
         print(json.dumps(rows, indent=1))
         return 0
-    table = Table("size", "pieces", "Gini", "dearest", "times the median", "unknown or bytes")
+    told = Table("size", "pieces", "Gini", "dearest", "times the median", "unknown or bytes")
     for size in sizes:
         code, times = size.worst
         missing = sum(cost.unknown + cost.bytes for cost in size.costs) / len(size.costs)
         numbers = (f"{size.asked:,}", f"{size.pieces:,}", f"{size.gini:.3f}")
-        table.add_row(*numbers, code, f"{times:.2f}", f"{missing:.2%}")
-    Console().print(table)
+        told.add_row(*numbers, code, f"{times:.2f}", f"{missing:.2%}")
+    Console().print(told)
     return 0

@@ -2,13 +2,19 @@
 
 import argparse
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from m4nmt.cli.common import existing_run, recipe_and_run
+from m4nmt.cli.table import table
+from m4nmt.core.config import from_dict, parse_json
+
+if TYPE_CHECKING:
+    from m4nmt.data.settings import Noise
 
 
 def _out(path: Path) -> Path:
@@ -34,11 +40,12 @@ def inspect(args: argparse.Namespace) -> int:
         if isinstance(value, dict):
             text = ", ".join(f"{key or 'not told'} ({count})" for key, count in value.items())
         console.print(f"{name}: {text}", soft_wrap=True)
-    table = Table("corpus", "language", "lines", "good", "pieces", "bytes", "licence")
-    for shard in shards:
-        numbers = (shard.lines, shard.good, shard.pieces, shard.bytes)
-        table.add_row(shard.corpus, shard.language, *(f"{n:,}" for n in numbers), shard.licence)
-    console.print(table)
+    numbers = ("lines", "good", "pieces", "bytes")
+    rows = [
+        (s.corpus, s.language, *(f"{getattr(s, name):,}" for name in numbers), s.licence)
+        for s in shards
+    ]
+    print(table(("corpus", "language", *numbers, "licence"), rows, right=numbers))
     return 0
 
 
@@ -65,12 +72,11 @@ def sample(args: argparse.Namespace) -> int:
     from m4nmt.data.store import Store
     from m4nmt.data.types import Direction
 
-    store = Store.open(_out(args.folder))
-    src, sign, tgt = args.direction.partition("-")
-    if sign and tgt.partition("+")[0] not in store.languages:
-        src, tgt = (language.normalise(code, store.languages) for code in (src, tgt))
-    direction = Direction.parse(f"{src}-{tgt}" if sign else args.direction)
-    rows = look.examples(store, direction, args.split, args.count, args.seed)
+    store, given = Store.open(_out(args.folder)), Direction.parse(args.direction)
+    src, tgt = (language.normalise(code, store.languages) for code in (given.src, given.tgt))
+    direction = replace(given, src=src, tgt=tgt)
+    noises = _noises(args.folder) if given.task != "translate" else ()
+    rows = look.examples(store, direction, args.split, args.count, args.seed, noises)
     if args.json:
         names = ("number", "source", "target")
         told = [dict(zip(names, row, strict=True)) for row in rows]
@@ -81,6 +87,20 @@ def sample(args: argparse.Namespace) -> int:
     return 0
 
 
+def _noises(folder: Path) -> "Sequence[Noise]":
+    """The denoising tasks of a run; before it has one, as they are by default."""
+    from m4nmt.data.settings import Infill, Mass
+
+    saved = existing_run(folder) / "config.json"
+    usual = (Mass(), Infill())
+    if not saved.is_file():
+        return usual
+    from m4nmt.train.settings import RunConfig
+
+    data = parse_json(saved.read_text("utf-8"), str(saved))
+    return from_dict(RunConfig, data, str(saved)).data.tasks or usual
+
+
 def plan(args: argparse.Namespace) -> int:
     """The mixture of a recipe over its prepared store."""
     from m4nmt.data import overview
@@ -88,6 +108,7 @@ def plan(args: argparse.Namespace) -> int:
 
     config, folder = recipe_and_run(args)
     store = Store.open(folder / "data")
+    overview.check(store, config.data)
     rows = overview.table(store, config.data, config.train.steps)
     print(json.dumps(overview.to_json(rows), indent=1) if args.json else overview.to_text(rows))
     return 0

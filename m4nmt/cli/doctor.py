@@ -6,14 +6,12 @@ import json
 import os
 import platform
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from m4nmt import __version__
 
-HELP = "check the installation and the machine"
 _PACKAGES = (
     "torch",
     "numpy",
@@ -64,9 +62,9 @@ def examine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "free_disk_gib": round(free, 1),
-        "cpu_features": torch.backends.cpu.get_cpu_capability(),
+        "cpu_features": _cpu(),
         "bf16_fast": _fast_bf16(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "gpus": _gpus(),
         "packages": versions,
         "extras": {
             e: "installed" if ok else f"pip install 'm4nmt[{e}]'" for e, ok in extras.items()
@@ -81,6 +79,23 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _cpu() -> str:
+    """What torch makes use of in this CPU; "" where there is no torch, which is told of above."""
+    with suppress(ImportError):
+        import torch
+
+        return torch.backends.cpu.get_cpu_capability()
+    return ""
+
+
+def _gpus() -> list[str]:
+    with suppress(ImportError):
+        import torch
+
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return []
 
 
 def _fast_bf16() -> bool:

@@ -11,7 +11,6 @@ from m4nmt.cli.decoding import add_domain, add_model, add_search, load_translato
 from m4nmt.core.config import ConfigError, from_dict, to_dict
 from m4nmt.core.stages import EvaluateConfig
 
-HELP = "score a run on its test sets: BLEU, chrF++, spBLEU and a report"
 _OPTIONS = ("split", "sentences", "directions", "metrics")
 
 

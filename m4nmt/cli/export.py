@@ -6,7 +6,6 @@ from pathlib import Path
 from m4nmt.cli.common import existing_run
 from m4nmt.core.config import ConfigError
 
-HELP = "write a model for CTranslate2, which is fast on CPUs, or for Hugging Face transformers"
 FORMATS = ("ctranslate2", "huggingface")
 
 

@@ -7,13 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from m4nmt.cli.common import existing_run
+from m4nmt.cli.table import table
 from m4nmt.data import language
-
-HELP = "list the languages of a model, or of all known corpora, with codes, names and scripts"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +27,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return 0
-    table = Table(*(name.replace("_", " ") for name in rows[0]))
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console().print(table)
+    head = [name.replace("_", " ") for name in rows[0]]
+    print(table(head, [list(map(str, row.values())) for row in rows]))
     if names := _domains(args.model) if args.model else ():
         print(f"domains: {', '.join(names)}")
     return 0

@@ -5,10 +5,8 @@ import json
 from pathlib import Path
 
 from m4nmt.cli.common import add_recipe, recipe_and_run
-from m4nmt.core.config import from_dict, override, parse_json
+from m4nmt.core.config import ConfigError, from_dict, override, parse_json
 from m4nmt.train.settings import RunConfig
-
-HELP = "show the mixture of a recipe or a run; draw it at T = 1, 5 and 100"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +22,9 @@ def run(args: argparse.Namespace) -> int:
     from m4nmt.data.store import Store
 
     config, folder = _config(args)
-    rows = overview.table(Store.open(folder / "data"), config.data, config.train.steps)
+    store = Store.open(folder / "data")
+    overview.check(store, config.data)
+    rows = overview.table(store, config.data, config.train.steps)
     made = picture.Picture.of(config.name, rows)
     if args.html:
         args.html.write_text(picture.page(made), "utf-8")
@@ -35,6 +35,11 @@ def run(args: argparse.Namespace) -> int:
 def _config(args: argparse.Namespace) -> tuple[RunConfig, Path]:
     """The recipe, or that of a run folder, and the folder."""
     saved = Path(args.recipe) / "config.json"
+    if not saved.is_file() and (saved.parent / "data").is_dir():
+        raise ConfigError(
+            f"{saved.parent} was prepared, not trained, and does not tell its recipe: give that, "
+            f"and --run {saved.parent}"
+        )
     if not saved.is_file():
         return recipe_and_run(args)
     data = parse_json(saved.read_text("utf-8"), str(saved))

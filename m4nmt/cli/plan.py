@@ -8,8 +8,6 @@ from rich.console import Console
 
 from m4nmt.cli.common import add_recipe, recipe_and_run
 
-HELP = "predict memory, speed and days of a run on N devices, and find the best layout"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RECIPE, the machine, what to print."""

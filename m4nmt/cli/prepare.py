@@ -5,8 +5,6 @@ import json
 
 from m4nmt.cli.common import add_recipe, recipe_and_run
 
-HELP = "clean, tokenise and store a recipe's corpora; print the mixture"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RECIPE, --set, --run, --json."""

@@ -13,7 +13,6 @@ from m4nmt.core.names import recipe
 from m4nmt.core.progress import console
 from m4nmt.train.settings import RunConfig
 
-HELP = "build a corpus, train, evaluate and translate: the whole road in minutes"
 _SHOWN = (("eng_Latn", "deu_Latn"), ("deu_Latn", "fra_Latn"), ("eng_Latn", "swh_Latn"))
 
 

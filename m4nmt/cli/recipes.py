@@ -7,14 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Column, Table
-
+from m4nmt.cli.table import table
 from m4nmt.core.names import Recipe, recipes
 from m4nmt.model.cost import parameters
 from m4nmt.train.settings import RunConfig
-
-HELP = "list the shipped recipes with their sizes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,16 +24,17 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1))
         return 0
-    table = Table(Column("recipe", no_wrap=True), Column("params", no_wrap=True))
-    for name in ("layers", "dim", "hidden", "heads", "vocab", "data"):
-        table.add_column(name)
-    for r in rows:
-        layers = f"{r['layers'][0]}+{r['layers'][1]}"
-        sizes = (r["dim"], r["hidden"], r["heads"], r["vocab"])
-        millions = f"{r['parameters'] / 1e6:,.1f} M"
-        table.add_row(r["name"], millions, layers, *map(str, sizes), Path(r["data"]).stem)
-    Console().print(table)
+    head = ("recipe", "params", "layers", "dim", "hidden", "heads", "vocab", "data")
+    print(table(head, [_row(described) for described in rows], right=head[1:-1]))
     return 0
+
+
+def _row(described: dict[str, Any]) -> list[str]:
+    """Of the table; what `describe` tells."""
+    layers = "+".join(map(str, described["layers"]))
+    sizes = [str(described[key]) for key in ("dim", "hidden", "heads", "vocab")]
+    millions = f"{described['parameters'] / 1e6:,.1f} M"
+    return [described["name"], millions, layers, *sizes, Path(described["data"]).stem]
 
 
 def describe(name: str, function: Recipe) -> dict[str, Any]:

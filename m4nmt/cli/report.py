@@ -5,8 +5,6 @@ from pathlib import Path
 
 from m4nmt.cli.common import existing_run
 
-HELP = "write a run's report (HTML and Markdown) again from its report.json"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN."""

@@ -7,8 +7,6 @@ from m4nmt.cli.decoding import add_domain, add_ensemble, add_model, load_transla
 from m4nmt.cli.lines import read_lines
 from m4nmt.core.config import ConfigError
 
-HELP = "log-probability of each given translation, one a line"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RUN, --ensemble, --domain, --from, --to, SOURCE, TARGET."""

@@ -13,8 +13,6 @@ from m4nmt.core.config import ConfigError
 if TYPE_CHECKING:
     from m4nmt.parallel.world import World
 
-HELP = "train a recipe; the same command goes on after an interruption"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """RECIPE, --set, --run, --accept-changes, --devices, --restarts, --min-devices."""

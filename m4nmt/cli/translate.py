@@ -15,7 +15,6 @@ from m4nmt.cli.wishes import add_line_wishes
 from m4nmt.translate.types import Translation
 from m4nmt.translate.wishes import WishError
 
-HELP = "translate standard input, line by line"
 _CHUNK = 512
 
 

@@ -13,7 +13,6 @@ from m4nmt.core.progress import progress
 from m4nmt.translate.types import Translation
 from m4nmt.translate.wishes import WishError
 
-HELP = "translate a document: text, Markdown, HTML, Word, subtitles, PO, XLIFF"
 _SHOWN = 10  # texts to look at
 
 

@@ -80,7 +80,7 @@ def override(config: T, assignments: Sequence[str]) -> T:
 
     Values are JSON, or bare strings; the name of a config class switches a union to its defaults,
     which later changes reach: `optim=Adafactor`, then `optim.beta1=0.9`. `*` stands for every item
-    of a tuple.
+    of a tuple, the name of a config class for those of that class.
 
     Raises:
         ConfigError: unknown path, wrong type, one path given twice, or a change that undoes an
@@ -156,7 +156,9 @@ def _keys(hint: Any, data: Any, head: str, where: str) -> Iterable[str | int]:
             raise ConfigError(f"--set {where}: there is nothing that '*' could stand for")
         return range(len(data))
     if isinstance(data, list):
-        return [_index(head, data, where)]
+        kinds = [item.get(KIND) if isinstance(item, dict) else None for item in data]
+        named = [number for number, kind in enumerate(kinds) if kind == head]
+        return named or [_index(head, kinds, where)]
     if KIND in data:
         known = {f.name for f in dataclasses.fields(_classes(hint)[data[KIND]])}
         if head not in known:
@@ -164,10 +166,12 @@ def _keys(hint: Any, data: Any, head: str, where: str) -> Iterable[str | int]:
     return [head]
 
 
-def _index(text: str, items: list[Any], where: str) -> int:
-    if not text.lstrip("-").isdigit() or not -len(items) <= int(text) < len(items):
-        raise ConfigError(f"--set {where}: {text!r} is not an index of {len(items)} items (or *)")
-    return int(text) % len(items)
+def _index(text: str, kinds: list[Any], where: str) -> int:
+    if not text.lstrip("-").isdigit() or not -len(kinds) <= int(text) < len(kinds):
+        names = ["*", *dict.fromkeys(str(kind) for kind in kinds if kind)]
+        told = f"{text!r} is not an index of {len(kinds)} items (or {', '.join(names)})"
+        raise ConfigError(f"--set {where}: {told}")
+    return int(text) % len(kinds)
 
 
 def _part(hint: Any, data: Any, key: str | int) -> Any:

@@ -53,14 +53,18 @@ class SearchConfig:
             raise ValueError("need temperature > 0, 0 < top_p <= 1 and top_k >= 0")
         if self.max_ratio < 0 or self.max_extra < 1 or self.batch_tokens < 1:
             raise ValueError("need max_ratio >= 0, max_extra >= 1 and batch_tokens >= 1")
-        if self.groups < 1 or self.beam % self.groups or min(self.diversity, self.coverage) < 0:
-            raise ValueError(
-                "need groups that divide the beam evenly, and diversity and coverage of at least "
-                f"0, got beam={self.beam} groups={self.groups} diversity={self.diversity} "
-                f"coverage={self.coverage}"
-            )
         if self.sample and self.groups > 1:
             raise ValueError("draws have no groups: use sample, or groups > 1, not both")
+        if self.groups < 1 or self.beam % self.groups:
+            raise ValueError(
+                f"need groups that divide the beam evenly, got beam={self.beam} "
+                f"groups={self.groups}: a beam of {max(2, self.groups)} would do, for one"
+            )
+        if min(self.diversity, self.coverage) < 0:
+            raise ValueError(
+                "need diversity and coverage of at least 0, got "
+                f"diversity={self.diversity} coverage={self.coverage}"
+            )
         if self.risk and self.beam < 2:
             raise ValueError(
                 f"risk={self.risk!r} compares translations: it needs a beam of 2 at least"

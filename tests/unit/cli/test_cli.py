@@ -3,6 +3,8 @@
 import argparse
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,43 @@ def test_doctor_finds_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.examine()["problems"] == []
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "pyarrow" else "1")
     assert doctor.examine()["problems"] == ["package pyarrow is missing"]
+
+
+def test_doctor_names_what_is_missing_also_where_it_needs_it_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "torch" else "1")
+    found = doctor.examine()
+    assert found["problems"] == ["package torch is missing"]
+    assert (found["cpu_features"], found["gpus"]) == ("", [])
+
+
+_STARTED = """
+import sys
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from m4nmt.cli.main import main
+with redirect_stdout(StringIO()), suppress(SystemExit):
+    main(sys.argv[1:])
+print(*({"torch", "pyarrow"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "loads"),
+    [
+        (["--help"], ""),
+        (["train", "--help"], ""),
+        (["data", "list"], "pyarrow"),
+        (["prepare", "debug", "--set", "data.manifest=none"], "pyarrow"),
+    ],
+)
+def test_a_verb_starts_without_what_the_others_need(command: list[str], loads: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", _STARTED, *command], check=True, capture_output=True, text=True
+    )
+    assert found.stdout.split() == loads.split()
 
 
 def test_the_parser_has_no_verb_without_a_file() -> None:

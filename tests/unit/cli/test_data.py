@@ -17,7 +17,7 @@ RECIPE = """
 from dataclasses import replace
 
 from m4nmt.core.names import recipe
-from m4nmt.data.settings import BlockConfig, DataConfig, TokenizerConfig
+from m4nmt.data.settings import BlockConfig, DataConfig, Mass, TokenizerConfig
 from m4nmt.train.settings import RunConfig
 
 
@@ -26,7 +26,7 @@ def run() -> RunConfig:
     tokenizer = TokenizerConfig(vocab=400, sample=3000, threads=1)
     data = DataConfig(
         manifest="{folder}/manifest.toml", root="{folder}", tokenizer=tokenizer,
-        blocks=BlockConfig(max_length=64, tokens=512),
+        blocks=BlockConfig(max_length=64, tokens=512), tasks=(Mass(languages=("de",)),),
     )
     return replace(debug, name="made", data=data)
 """
@@ -51,7 +51,7 @@ def told(capsys: pytest.CaptureFixture[str], *command: str) -> Any:
 
 def test_inspect(made: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     found = told(capsys, "data", "inspect", made[1])
-    assert (found["languages"], found["directions"], found["examples"]) == (3, 6, 720)
+    assert (found["languages"], found["directions"], found["examples"]) == (3, 7, 840)
     assert [shard["lines"] for shard in found["shards"]] == [120] * 3 + [10] * 3
     assert main(["data", "inspect", made[1] + "/data"]) == 0
     out = capsys.readouterr().out
@@ -81,6 +81,9 @@ def test_sample(made: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> No
     assert set(rows[0]) == {"number", "source", "target"}
     assert main(["data", "sample", made[1], "eng_Latn-deu_Latn", "--split", "dev", "-n", "2"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+    source = told(capsys, "data", "sample", made[1], "de-de:mass", "-n", "1")[0]["source"]
+    assert source.startswith("<2deu_Latn> <mass> ")
+    assert source.count("<mask>") > 1
     assert main(["data", "sample", made[1], "en-sw"]) == 1
     assert "unknown language 'swh_Latn'" in capsys.readouterr().err
 
@@ -95,6 +98,19 @@ def test_plan_is_what_prepare_prints(
     assert "run m4nmt prepare" in capsys.readouterr().err
 
 
+def test_a_plan_of_other_directions_than_were_prepared_is_refused(
+    made: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in (["data", "plan"], ["mixture"]):
+        asked = [*verb, made[0], "--run", made[1], "--set"]
+        assert main([*asked, 'data.directions.languages=["en", "de"]']) == 2
+        said = capsys.readouterr().err
+        assert "prepared for other directions: 7, not 3; the recipe does not want deu" in said
+        assert main([*asked, 'data.directions.languages=["xx"]']) == 2
+        assert "unknown language 'xx'" in capsys.readouterr().err
+        assert main([*asked, "data.mixture.T=1"]) == 0
+
+
 def test_vocab(made: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "vocab.html"
     sizes = ["--sizes", "340", "400", "--html", str(page), "--lines", "10"]
@@ -103,6 +119,9 @@ def test_vocab(made: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixt
     assert {cost["language"] for cost in rows[0]["costs"]} == {"deu_Latn", "eng_Latn", "fra_Latn"}
     assert page.read_text().startswith("<!doctype html>")
     assert main(["data", "vocab", made[0], "--sizes", "0"]) == 2
+    for wrong in (tmp_path, tmp_path / "none" / "x.html"):
+        assert main(["data", "vocab", made[0], "--run", made[1], "--html", str(wrong)]) == 2
+        assert "name a file in a folder that is there" in capsys.readouterr().err
     assert main(["data", "inspect", made[1]]) == 0  # the store is as it was
 
 
@@ -143,6 +162,16 @@ def test_what_was_brought_without_a_known_hash_is_noted(
     assert found["files"] == {"eng_Latn.txt": "noted"}
     assert main(["data", "fetch", str(talks), "--to", str(tmp_path)]) == 0
     assert "1 is there" in capsys.readouterr().out
+
+
+def test_tables_are_whole_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["languages"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert any(row.split()[0] == "swh_Latn" and row.endswith("tico19-original") for row in rows)
+    assert main(["data", "list"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    licence = "unsure: mined from the web; Common Crawl terms of use, authors keep their rights"
+    assert any(row.startswith("ccmatrix") and row.endswith(licence) for row in rows)
 
 
 def test_languages_of_all_corpora(

@@ -176,7 +176,7 @@ def test_every_wish_has_its_option(run: Run, echo: Echo, tmp_path: Path) -> None
         (["--top-k", "5"], "--top-k is of draws"),
         (["--seed", "5"], "--seed is of draws"),
         (["--diversity", "1"], "add --groups 2 or more"),
-        (["--groups", "3", "--beam", "4"], "groups that divide the beam evenly"),
+        (["--groups", "3", "--beam", "4"], "a beam of 3 would do"),
         (["--sample", "--groups", "2"], "draws have no groups"),
         (["--beam", "1", "--risk", "chrf"], "needs a beam of 2"),
         (["--risk", "bleu", "--coverage", "0.2"], "use one of them"),
@@ -207,6 +207,11 @@ def test_what_makes_no_sense_together_is_refused_before_anything_is_translated(
     assert says in out.err
     assert out.out == ""
     assert echo.calls == []
+
+
+def test_a_file_that_is_not_there_is_named(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--terms", "no/such.tsv") == 1
+    assert capsys.readouterr().err == "m4nmt translate: no/such.tsv: No such file or directory\n"
 
 
 def test_a_wish_that_a_line_cannot_have_names_the_line(
