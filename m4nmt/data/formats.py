@@ -7,6 +7,7 @@ judging the text.
 
 from collections.abc import Callable, Iterator
 from itertools import islice
+from math import inf
 from pathlib import Path
 
 from m4nmt.data.manifest import Corpus
@@ -52,7 +53,6 @@ _READERS: dict[type[Kind], Callable[[Iterator[bytes], Source, Faults], Rows]] = 
     Csv: table.read,
     JsonLines: records.read,
     Po: po.read,
-    Tmx: lambda chunks, source, faults: xml.read(chunks, str(source), TmxReader(source, faults)),
     Xliff: lambda chunks, source, faults: xml.read(
         chunks, str(source), XliffReader(source, faults)
     ),
@@ -88,7 +88,7 @@ class Forward:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._at, self._skip = 0, Skip()
-        self._rows = read(source, Faults(), 1.0, self._skip)
+        self._rows = read(source, Faults(), inf, self._skip)
 
     def reaches(self, source: Source, first: int) -> bool:
         """Whether a row of a source is still ahead."""
@@ -137,6 +137,8 @@ def read(
 def _rows(source: Source, faults: Faults, skip: Skip) -> Rows:
     if isinstance(source.kind, Lines):
         return lines.read(unpack.chunks(source), source, faults, skip)
+    if isinstance(source.kind, Tmx):
+        return xml.read(unpack.chunks(source), str(source), TmxReader(source, faults), skip)
     if isinstance(source.kind, Dataset):
         return hub.read(source, faults)
     if isinstance(source.kind, Columnar):
@@ -157,6 +159,10 @@ def _judge(faults: Faults, number: int, max_invalid: float) -> None:
             f"{first}; so are {invalid} of its first {number} lines, more than "
             f"{max_invalid:.1%}. If it has another encoding, convert it: iconv -f LATIN1 -t UTF-8"
         )
+    for kind, count in faults.counts.items():
+        if kind.endswith(records.NO_TEXT) and count > _MAX_BROKEN * number:
+            first = next(s for s in faults.samples if s.endswith(kind))
+            raise FormatError(f"{first}; so are {count} of {number} rows; name another column")
     for kind, what in _BROKEN.items():
         if faults.counts[kind] > _MAX_BROKEN * number:
             first = next(s for s in faults.samples if s.endswith(kind))

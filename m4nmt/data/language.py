@@ -14,6 +14,7 @@ from babel import Locale, UnknownLocaleError
 
 from m4nmt.core.config import unknown_name
 from m4nmt.data.locales.families import FAMILIES, NAMES
+from m4nmt.data.locales.natives import NATIVES
 
 _FLORES = re.compile(r"([A-Za-z]{3})[_-]([A-Za-z]{4})")
 
@@ -48,7 +49,18 @@ _MEMBER = {
 }
 _GROUP = {member: group for group, member in _MEMBER.items()}
 # Where CLDR's likely script is missing, or is not the one that corpora name.
-_SCRIPT = {"grc": "Grek", "kor": "Hang", "pbt": "Arab", "crh": "Latn"}
+_SCRIPTS = {
+    "Arab": "acm acq ajp azb mey pbt",
+    "Deva": "ahr bfz bhd bht bhu bpx lbm",
+    "Ethi": "alw",
+    "Grek": "grc",
+    "Hang": "kor",
+    "Latn": "crh gmv gof",
+    "Orya": "bdv dso gaq juy peg unx",
+}
+_SCRIPT = {code: script for script, codes in _SCRIPTS.items() for code in codes.split()}
+# CLDR's names of these are only parts of a language's.
+_SCRIPT_NAMES = {"Hans": "Simplified Han", "Hant": "Traditional Han"}
 _RTL = {"Adlm", "Arab", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi"}
 _FAMILY = {code: name for name, codes in FAMILIES.items() for code in codes.split()}
 _USUAL = ("arb_Arab", "deu_Latn", "eng_Latn", "fra_Latn", "hin_Deva", "spa_Latn", "swh_Latn")
@@ -156,12 +168,27 @@ def display_name(code: str, in_language: str = "en") -> str:
     for tag in _tags(exact):
         if tag in locale.languages and "_" in tag:
             return str(locale.languages[tag])
+    name, usual = _name(language, locale)
+    if not name and locale.language != "en":
+        return display_name(exact)
+    if not name:
+        return exact
+    return name if exact in usual else f"{name} ({_script_name(script, locale)})"
+
+
+def _name(language: str, locale: Locale) -> tuple[str, tuple[str | None, ...]]:
+    """Name of a language in another's locale, empty where it has none, and the codes that the name
+    alone means."""
+    if locale.language == "en" and language in NAMES:
+        return NAMES[language], (_parse(language),)
     for tag in _tags(language):
         if tag in locale.languages:
-            name = str(locale.languages[tag])
-            usual = exact in (_parse(language), _parse(tag))
-            return name if usual else f"{name} ({locale.scripts.get(script, script)})"
-    return NAMES.get(language, exact)
+            return str(locale.languages[tag]), (_parse(language), _parse(tag))
+    return "", ()
+
+
+def _script_name(script: str, locale: Locale) -> str:
+    return str(locale.scripts.get(script) or Locale("en").scripts.get(script, script))
 
 
 def _tags(code: str) -> list[str]:
@@ -173,8 +200,9 @@ def _tags(code: str) -> list[str]:
 
 
 def native_name(code: str) -> str:
-    """Name of a language in itself, where CLDR has it; else as `display_name`."""
-    return display_name(code, code)
+    """Name of a language in itself, where it is known; else as `display_name`."""
+    exact = normalise(code)
+    return NATIVES.get(exact) or display_name(exact, exact)
 
 
 def family(code: str) -> str:
@@ -189,7 +217,7 @@ class Described:
     Attributes:
         code: FLORES-style.
         bcp47: shortest tag that is read as this code.
-        name, native: in English, and in the language where CLDR has it.
+        name, native: in English, and in the language where that is known.
         script: name in English.
         direction: "ltr" or "rtl".
         family: see `family`.
@@ -217,7 +245,7 @@ def describe(code: str) -> Described:
         to_bcp47(exact),
         display_name(exact),
         native_name(exact),
-        str(Locale("en").scripts.get(script, script)),
+        _SCRIPT_NAMES.get(script) or _script_name(script, Locale("en")),
         "rtl" if is_rtl(exact) else "ltr",
         family(exact),
     )

@@ -4,7 +4,7 @@ Not its job: making it (prepare.py), mixing it (overview.py).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,14 @@ import numpy as np
 from m4nmt.core.files import sha256_file
 from m4nmt.core.seeds import numpy_generator
 from m4nmt.data.columns.column import read_arrow
+from m4nmt.data.columns.ragged import in_order
+from m4nmt.data.settings import Infill, Mass, Noise
 from m4nmt.data.store import Store, column_name, read_about
+from m4nmt.data.stream.plan import Reader
+from m4nmt.data.tokenizer import MASK, Tokenizer
 from m4nmt.data.types import Direction, Split
+
+_NAMED = 8  # directions that a message names
 
 
 def damages(out: Path) -> Iterator[tuple[str, str]]:
@@ -101,20 +107,49 @@ def facts(store: Store) -> dict[str, Any]:
 
 
 def examples(
-    store: Store, direction: Direction, split: Split, count: int, seed: int
+    store: Store,
+    direction: Direction,
+    split: Split,
+    count: int,
+    seed: int,
+    noises: Sequence[Noise] = (Mass(), Infill()),
 ) -> list[tuple[int, str, str]]:
-    """Some examples of a direction as the model sees them: number, source, target.
+    """Some examples of a direction as the model sees them, tags and masks included: number, source,
+    target.
+
+    Args:
+        noises: of denoising directions; those of the first epoch are shown.
 
     Raises:
-        ValueError: the split has no example of it.
+        ValueError: none are wanted, or the split has no example of it; names those that it has.
     """
-    found = store.examples(direction, split)
-    if not len(found):
-        raise ValueError(f"{store.out} has no {split} example of {direction}")
-    chosen = numpy_generator(seed, "look").permutation(len(found))[:count]
-    numbers = np.sort(chosen).astype(np.int64)
+    if count < 1:
+        raise ValueError(f"{count} examples cannot be shown; ask for 1 or more")
+    size = store.size(direction, split)
+    if not size:
+        known = [d for d in store.split_directions(split) if d.src == direction.src]
+        there = [str(d) for d in known if d.tgt == direction.tgt] or [str(d) for d in known]
+        has = f"; it has {', '.join(there[:_NAMED])}" if there else ""
+        raise ValueError(f"{store.out} has no {split} example of {direction}{has}")
+    reader = Reader(store, [direction], split, noises, seed)
+    number_N = np.sort(numpy_generator(seed, "look").permutation(size)[:count]).astype(np.int64)
     sides = []
-    for side in found.tokens(numbers):
-        ids = np.split(side.values, side.offsets[1:-1])
-        sides.append(store.tokenizer.decode([row.tolist() for row in ids]))
-    return list(zip(numbers.tolist(), *sides, strict=True))
+    for slices in reader.tokens(np.zeros_like(number_N), number_N):
+        side = in_order(slices)
+        rows = [row.tolist() for row in np.split(side.values, side.offsets[1:-1])]
+        sides.append([_text(store.tokenizer, row) for row in rows])
+    tags = " ".join(store.tokenizer.pieces(store.tokenizer.prefix(direction)))
+    return [(int(n), f"{tags} {src}", tgt) for n, src, tgt in zip(number_N, *sides, strict=True)]
+
+
+def _text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text of a row, with its masks."""
+    if MASK not in tokenizer.extra:
+        return tokenizer.decode([ids])[0]
+    parts: list[list[int]] = [[]]
+    for one in ids:
+        if one == tokenizer.mask:
+            parts.append([])
+        else:
+            parts[-1].append(one)
+    return " ".join(f" {MASK} ".join(tokenizer.decode(parts)).split())

@@ -31,6 +31,7 @@ not say, manifests/told.py), reading the files (formats.py).
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,17 +42,15 @@ from typing import Any, get_args
 from m4nmt.core.config import ConfigError, unknown_name
 from m4nmt.data import origin
 from m4nmt.data.manifests import columns as manifest_columns
-from m4nmt.data.manifests import told
+from m4nmt.data.manifests import keys, told
 from m4nmt.data.manifests.columns import FORMATS, code_of
 from m4nmt.data.read.types import INSIDE, Dataset, Kind, Lines
 from m4nmt.data.types import Direction, Split
 
 _CHECKOUT = Path(__file__).resolve().parents[2] / "data" / "manifests"
 _SHIPPED = Path(__file__).resolve().parents[1] / "_shipped" / "manifests"
-_TOP = {"name", "url", "license", "note", "folder", "corpus", "fetch"}
 _CORPUS = {"name", "split", "format", "path", "pairs", "license", "licenses", "sha256", "lines"}
 _CORPUS |= manifest_columns.KEYS | told.KEYS | origin.KEYS
-_FETCH = {"file", "url", "dataset", "sha256", "size"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +217,7 @@ def _data(path: Path) -> dict[str, Any]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    _check_keys(data, _TOP, str(path))
+    keys.check(data, keys.TOP, str(path))
     if not data.get("corpus"):
         raise ConfigError(f"{path}: has no [[corpus]]")
     return data
@@ -303,12 +302,13 @@ def on_disk(corpus: Corpus) -> list[str]:
 def _each(tables: Sequence[Mapping[str, Any]], where: str) -> Iterator[Mapping[str, Any]]:
     """Tables, those with `each` once for each of its entries."""
     for table in tables:
-        if "each" not in table:
-            yield table
+        if not isinstance(table, dict) or "each" not in table:
+            yield table  # what is no table is refused where it is read
             continue
-        for words in table["each"]:
-            if not isinstance(words, dict):
-                raise ConfigError(f"{where}: each is a list of tables, such as [{{x = 'de'}}]")
+        each = table["each"]
+        if not isinstance(each, list) or not all(isinstance(words, dict) for words in each):
+            raise ConfigError(f"{where}: each is a list of tables, such as [{{x = 'de'}}]")
+        for words in each:
             yield {key: _filled(value, words) for key, value in table.items() if key != "each"}
 
 
@@ -327,7 +327,7 @@ def _filled(value: Any, words: Mapping[str, Any]) -> Any:
 
 def _fetch(data: Mapping[str, Any], where: str) -> Fetch:
     """One [[fetch]] table."""
-    _check_keys(data, _FETCH, where)
+    keys.check(data, keys.FETCH, where)
     file, url, dataset = (data.get(key, "") for key in ("file", "url", "dataset"))
     parts = PurePosixPath(file).parts if isinstance(file, str) else ()
     if not parts or parts[0] == "/" or ".." in parts:
@@ -338,24 +338,21 @@ def _fetch(data: Mapping[str, Any], where: str) -> Fetch:
         raise ConfigError(f"{where} ({file}): the url must begin with https://")
     if dataset and (not isinstance(dataset, dict) or not dataset.get("hub")):
         raise ConfigError(f'{where} ({file}): dataset is a table, such as {{hub = "a/b"}}')
+    sha256 = str(data.get("sha256", "")).lower()
+    if not re.fullmatch("([0-9a-f]{64})?", sha256):
+        raise ConfigError(f"{where} ({file}): sha256 has 64 hexadecimal digits, not {sha256!r}")
     return Fetch(
         file=file,
         url=url,
         dataset={key: str(value) for key, value in (dataset or {}).items()},
-        sha256=str(data.get("sha256", "")),
+        sha256=sha256,
         size=int(data.get("size", 0)),
     )
 
 
-def _check_keys(data: Mapping[str, Any], known: set[str], where: str) -> None:
-    for key in data:
-        if key not in known:
-            raise ConfigError(f"{where}: {unknown_name(key, known, 'key')}")
-
-
 def _checked(data: Mapping[str, Any], where: str) -> str:
     """See that one [[corpus]] has what all have; returns what messages call it."""
-    _check_keys(data, _CORPUS, where)
+    keys.check(data, _CORPUS, where)
     hub = data.get("format") == "datasets" and "dataset" in data
     for key in ("name", "split", *(() if hub else ("path",))):
         if not isinstance(data.get(key), str):
@@ -374,9 +371,9 @@ def _checked(data: Mapping[str, Any], where: str) -> str:
 def _corpus(data: Mapping[str, Any], where: str, license: str) -> Corpus:
     """One [[corpus]] table that says all."""
     files, fields, kind = manifest_columns.columns(data, where)
-    pairs, rows = data.get("pairs", "all"), data.get("where", {})
-    if not isinstance(rows, Mapping):
-        raise ConfigError(f'{where}: where says which rows are read, such as {{label = "clean"}}')
+    pairs, rows, hashes = data.get("pairs", "all"), data.get("where", {}), data.get("sha256", {})
+    if not isinstance(hashes, dict):
+        raise ConfigError(f'{where}: sha256 is a table, such as {{"train/en.txt" = "..."}}')
     return Corpus(
         name=data["name"],
         split=data["split"],
@@ -388,7 +385,7 @@ def _corpus(data: Mapping[str, Any], where: str, license: str) -> Corpus:
         pairs=() if pairs == "all" else tuple(pairs),
         license=str(data.get("license", license)),
         licenses={code_of(k, where): str(v) for k, v in data.get("licenses", {}).items()},
-        sha256=dict(data.get("sha256", {})),
+        sha256={str(file): str(value).lower() for file, value in hashes.items()},
         lines=int(data.get("lines", 0)),
         domain=origin.domain(data, where),
         synthetic=origin.synthetic(data, files, where),

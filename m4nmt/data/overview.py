@@ -16,7 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from m4nmt.core.config import ConfigError
+from m4nmt.data import manifest
+from m4nmt.data.directions import select
 from m4nmt.data.settings import DataConfig
+from m4nmt.data.store import Store
 from m4nmt.data.stream.plan import Plan, Source
 
 REPEATED = 8.0
@@ -62,6 +66,26 @@ def table(store: Source, config: DataConfig, steps: int) -> list[Row]:
             plan.directions, plan.sizes_D.tolist(), share_D.tolist(), epochs_D.tolist(), strict=True
         )
     ]
+
+
+def check(store: Store, config: DataConfig) -> None:
+    """See that a store was prepared for the directions of a recipe; nothing is said where the
+    corpora are no longer at hand.
+
+    Raises:
+        ConfigError: it was not, or the recipe asks for what the corpora do not have.
+    """
+    try:
+        corpora = manifest.load(config.manifest, config.root)
+    except (ConfigError, ValueError):
+        return
+    wanted, there = set(select(corpora, config.directions, config.tasks).trained), set(store.asked)
+    if other := sorted(wanted ^ there):
+        what = "wants" if other[0] in wanted else "does not want"
+        raise ConfigError(
+            f"{store.out} was prepared for other directions: {len(there)}, not {len(wanted)}; the "
+            f"recipe {what} {other[0]}. Run m4nmt prepare with the same options first"
+        )
 
 
 def _warning(share: float, epochs: float, even: float) -> str:

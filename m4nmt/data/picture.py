@@ -1,22 +1,21 @@
 """The mixture as a page that needs nothing else: T = 1, 5, 100 side by side, no request, no script.
 
 Directions are ranked by their examples, largest first, as in Arivazhagan et al. 2019 (figure 4); a
-logarithmic axis shows the smallest as well as the largest. The look is in mixture.html. Not its
-job: shares (mixture.py).
+logarithmic axis shows the smallest as well as the largest. Not its job: shares (mixture.py), the
+look (pages/).
 Shape letters: D directions.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m4nmt.data.overview import Row
+from m4nmt.data.pages import sheet
 from m4nmt.data.settings import Temperature
 from m4nmt.data.stream.mixture import shares
 from m4nmt.data.types import Direction
@@ -25,6 +24,17 @@ TEMPERATURES = (1.0, 5.0, 100.0)
 _POINTS = 400  # of a curve; more directions than these are thinned out evenly by rank
 _ROWS = 300
 _WIDE, _HIGH, _LEFT, _TOP, _BOTTOM = 380.0, 250.0, 70.0, 34.0, 34.0
+_LEAD = (
+    "At T = 1 a direction is drawn as often as its size says; the higher T, the more even the "
+    "mixture (p ~ size^(1/T)). The three drawings have the same axes: share of all examples drawn, "
+    "on a logarithmic scale, by direction, the largest on the left."
+)
+_KEY = '<span><svg viewBox="0 0 26 8"><path class="{}" d="M0 4h26"/></svg>{}</span>'
+_LEGEND = (
+    ("share", "at this temperature"),
+    ("own", "as this recipe draws over the whole run"),
+    ("even", "an even share"),
+)
 Floats = NDArray[np.float64]
 
 
@@ -78,14 +88,13 @@ def page(picture: Picture) -> str:
         for T, share_D in picture.by_temperature.items()
     )
     total = sum(row.size for row in picture.rows)
-    fields = {
-        "name": escape(picture.name),
-        "facts": f"{len(picture.rows):,} directions, {total:,} training examples.",
-        "panels": panels,
-        "table": _table(picture),
-    }
-    blank = resources.files(__package__).joinpath("mixture.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: fields[match[1]], blank)
+    legend = "".join(_KEY.format(kind, text) for kind, text in _LEGEND)
+    body = [
+        f"<p>{len(picture.rows):,} directions, {total:,} training examples. {_LEAD}</p>",
+        f'<section><div class="panels">{panels}</div><div class="legend">{legend}</div></section>',
+        f"<section>{_table(picture)}</section>",
+    ]
+    return sheet.page(f"{picture.name}: the mixture", body)
 
 
 def _panel(title: str, share_D: Floats, own_D: Floats, axis: tuple[int, int]) -> str:
@@ -132,9 +141,8 @@ def _percent(power: int) -> str:
 
 
 def _table(picture: Picture) -> str:
-    heads = ["direction", "examples", *(f"T = {T:g}" for T in TEMPERATURES)]
-    heads += ["this recipe", "epochs"]
-    top = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    names = ["direction", "examples", *(f"T = {T:g}" for T in TEMPERATURES)]
+    names += ["this recipe", "epochs"]
     count = len(picture.rows)
     shown: Iterable[int] = range(count)
     if count > _ROWS:
@@ -143,10 +151,9 @@ def _table(picture: Picture) -> str:
     for i in shown:
         row = picture.rows[i]
         if i != before + 1:
-            lines.append(f'<tr><td colspan="{len(heads)}">{i - before - 1:,} more</td></tr>')
+            lines.append(f'<tr><td colspan="{len(names)}">{i - before - 1:,} more</td></tr>')
         before = i
         cells = [f"{row.size:,}", *(f"{s[i]:.3%}" for s in picture.by_temperature.values())]
         cells += [f"{row.share:.3%}", f"{row.epochs:.2f}"]
-        numbers = "".join(f"<td>{cell}</td>" for cell in cells)
-        lines.append(f'<tr><th scope="row">{escape(row.direction)}</th>{numbers}</tr>')
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        lines.append(sheet.row([escape(row.direction), *cells]))
+    return sheet.table("directions", sheet.heads(names), lines)

@@ -29,7 +29,7 @@ from m4nmt.data.filters.features import Features, Wanted
 from m4nmt.data.filters.pairs import wanted
 from m4nmt.data.filters.settings import FilterChain, LineFilter, MaxChars, MaxTokens
 from m4nmt.data.manifest import Corpus, Manifest, load
-from m4nmt.data.preparing import clean, report, report_page, tally
+from m4nmt.data.preparing import clean, report, report_page, spool, tally
 from m4nmt.data.preparing import inputs as given
 from m4nmt.data.preparing.checked import Checked, check
 from m4nmt.data.preparing.encode import IDENTIFIER, EncodeTask, features_path
@@ -50,7 +50,7 @@ from m4nmt.data.store import (
 from m4nmt.data.types import Split
 
 _NO_FILTERS = FilterChain(lines=(), rows=(), pairs=())
-_FRESH, _OLD = ".tokenizer.tmp", ".tokenizer.old.tmp"
+_FRESH, _OLD, _SPOOL = ".tokenizer.tmp", ".tokenizer.old.tmp", ".spool"
 _SMALL = 8 << 20  # bytes of input below which worker processes cost more than they give
 _IDENTIFY_LINES = 2000
 _SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -184,6 +184,7 @@ class _Job:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STORE_FILE).unlink(missing_ok=True)
         fsync_folder(folder)
+        self.inputs = spool.beside(self.inputs, folder / _SPOOL)
         ledger = Ledger(self.out, folder / "ledger.jsonl")
         scorer = Scorer(self.chain, folder)
         checked = check(self.inputs, self._facts_path, self.workers)
@@ -217,6 +218,8 @@ class _Job:
         if all(ledger.has(name, key) for name in names):
             return names
         folder, temporary = self.out / "tokenizer", self.out / _FRESH
+        if not model:
+            checked.unpack(self.workers)
         samples = checked.drawn(languages, config)
         shutil.rmtree(temporary, ignore_errors=True)
         made = tokenizer.train(samples, config, languages, temporary, extra)
@@ -236,6 +239,7 @@ class _Job:
         name, languages = f"tokenizer/{IDENTIFIER}", self.selection.languages
         key = _digest("identify", identify.TRAINING, languages, checked.hashes("train"))
         if not ledger.has(name, key):
+            checked.unpack(self.workers)
             samples = {
                 code: checked.sample(code, min(_IDENTIFY_LINES, checked.lines(code)), 0)
                 for code in languages

@@ -60,6 +60,12 @@ class TokenizerConfig:
     symbols: tuple[str, ...] = ()
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        if min(self.vocab, self.sample, self.threads) < 1 or not self.temperature > 0:
+            raise ValueError("need vocab, sample and threads >= 1 and temperature > 0")
+        if not 0 < self.coverage <= 1:
+            raise ValueError("need 0 < coverage <= 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
@@ -83,6 +89,12 @@ class FilterConfig:
     identical: bool = True
     duplicates: bool = True
     overlap: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.max_chars, self.max_tokens) < 0 or not (
+            self.max_ratio == 0 or self.max_ratio >= 1
+        ):
+            raise ValueError("need max_chars and max_tokens >= 0, and max_ratio >= 1 (0: off)")
 
 
 Filters = FilterConfig | FilterChain

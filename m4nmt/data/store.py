@@ -39,7 +39,8 @@ class Store:
 
     Attributes:
         out: the folder.
-        directions: trained directions that have examples, sorted.
+        asked: trained directions that were asked for, sorted.
+        directions: those of them that have examples.
         held_out: directions that are never trained but may be evaluated, sorted.
         languages: of the trained directions, sorted.
         fingerprint: sha256 of all that decides the examples.
@@ -61,8 +62,8 @@ class Store:
         for corpus in self._corpora:
             for pair in corpus.pair_number:
                 self._with_pair.setdefault(pair, []).append(corpus)
-        trained = (Direction.parse(text) for text in about["trained"])
-        self.directions = tuple(d for d in trained if self.size(d) > 0)
+        self.asked = tuple(Direction.parse(text) for text in about["trained"])
+        self.directions = tuple(d for d in self.asked if self.size(d) > 0)
 
     @classmethod
     def open(cls, out: Path | str) -> "Store":

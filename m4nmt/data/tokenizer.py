@@ -12,6 +12,7 @@ Not its job: choosing the sample of lines (prepare passes it) or masking (tasks/
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -33,6 +34,8 @@ MASK = "<mask>"
 MODEL, CARD = "tokenizer.model", "tokenizer.json"
 _LONGEST_LINE = 16384
 _ORIGIN = "<+"
+# What SentencePiece says of it.
+_TOO_SMALL = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 
 
 class TokenizerError(ValueError):
@@ -324,9 +327,11 @@ def _trained(lines: Iterable[str], config: TokenizerConfig, controls: list[str])
     except RuntimeError as error:
         if "!sentences_.empty()" in str(error):
             raise TokenizerError("the tokenizer got no text to train on") from error
+        short = _TOO_SMALL.search(str(error))
+        why = f"characters and tags alone take {short[1]} pieces" if short else str(error)
         raise TokenizerError(
             f"the tokenizer cannot be trained with vocab {config.vocab}, coverage "
-            f"{config.coverage}: {error}; raise tokenizer.vocab or lower tokenizer.coverage"
+            f"{config.coverage}: {why}; raise tokenizer.vocab or lower tokenizer.coverage"
         ) from error
     return output.getvalue()
 

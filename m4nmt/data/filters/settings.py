@@ -7,11 +7,20 @@ its job: doing anything.
 from dataclasses import dataclass
 
 
+def _need(is_so: bool, what: str) -> None:
+    """Refuse an option that makes no sense."""
+    if not is_so:
+        raise ValueError(f"need {what}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MaxChars:
     """Drop lines of more characters than `most`."""
 
     most: int = 2000
+
+    def __post_init__(self) -> None:
+        _need(self.most >= 0, "most >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +28,9 @@ class MaxTokens:
     """Drop lines of more pieces than `most`."""
 
     most: int = 250
+
+    def __post_init__(self) -> None:
+        _need(self.most >= 0, "most >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +43,18 @@ class Controls:
 
     most: int = 0
 
+    def __post_init__(self) -> None:
+        _need(self.most >= 0, "most >= 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mojibake:
     """Drop lines in which at least `least` stretches are UTF-8 read as Latin-1 or Windows-1252."""
 
     least: int = 1
+
+    def __post_init__(self) -> None:
+        _need(self.least >= 1, "least >= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +63,18 @@ class Markup:
 
     most: int = 0
 
+    def __post_init__(self) -> None:
+        _need(self.most >= 0, "most >= 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
     """Drop lines of whose characters more than the share `most` stand in addresses."""
 
     most: float = 0.5
+
+    def __post_init__(self) -> None:
+        _need(0 <= self.most <= 1, "0 <= most <= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +83,18 @@ class Digits:
 
     most: float = 0.5
 
+    def __post_init__(self) -> None:
+        _need(0 <= self.most <= 1, "0 <= most <= 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Symbols:
     """Drop lines of whose characters (spaces apart) more than `most` are punctuation or symbols."""
 
     most: float = 0.4
+
+    def __post_init__(self) -> None:
+        _need(0 <= self.most <= 1, "0 <= most <= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +106,9 @@ class WrongScript:
 
     least: float = 0.5
     letters: int = 4
+
+    def __post_init__(self) -> None:
+        _need(0 <= self.least <= 1 and self.letters >= 0, "0 <= least <= 1 and letters >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +123,9 @@ class WrongLanguage:
     sure: float = 0.98
     letters: int = 20
 
+    def __post_init__(self) -> None:
+        _need(0 <= self.sure <= 1 and self.letters >= 0, "0 <= sure <= 1 and letters >= 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PackagedLanguage:
@@ -102,6 +138,9 @@ class PackagedLanguage:
     sure: float = 0.8
     letters: int = 20
 
+    def __post_init__(self) -> None:
+        _need(0 <= self.sure <= 1 and self.letters >= 0, "0 <= sure <= 1 and letters >= 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Repetition:
@@ -113,6 +152,10 @@ class Repetition:
     n: int = 6
     least: float = 0.5
     chars: int = 40
+
+    def __post_init__(self) -> None:
+        _need(self.n >= 1 and self.chars >= 0, "n >= 1 and chars >= 0")
+        _need(0 <= self.least <= 1, "0 <= least <= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +174,9 @@ class PartialOverlap:
     n: int = 8
     least: float = 0.5
 
+    def __post_init__(self) -> None:
+        _need(self.n >= 1 and 0 < self.least <= 1, "n >= 1 and 0 < least <= 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Identical:
@@ -147,6 +193,9 @@ class Copied:
     most: float = 0.8
     words: int = 4
 
+    def __post_init__(self) -> None:
+        _need(0 <= self.most <= 1 and self.words >= 1, "0 <= most <= 1 and words >= 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MaxRatio:
@@ -156,6 +205,9 @@ class MaxRatio:
     """
 
     most: float = 3.0
+
+    def __post_init__(self) -> None:
+        _need(self.most >= 1, "most >= 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +220,9 @@ class UnusualRatio:
 
     most: float = 3.5
 
+    def __post_init__(self) -> None:
+        _need(self.most > 0, "most > 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
@@ -179,6 +234,9 @@ class Numbers:
 
     least: float = 0.6
     digits: int = 2
+
+    def __post_init__(self) -> None:
+        _need(0 <= self.least <= 1 and self.digits >= 0, "0 <= least <= 1 and digits >= 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +262,11 @@ class Alignment:
     region: float = 0.6
     models: int = 100
 
+    def __post_init__(self) -> None:
+        _need(0 <= self.least <= 1 and 0 <= self.region <= 1, "least and region in 0 to 1")
+        _need(self.sample >= 1 and self.window >= 1, "sample >= 1 and window >= 1")
+        _need(self.models >= 0, "models >= 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingScore:
@@ -225,6 +288,9 @@ class EmbeddingScore:
     tokens: int = 256
     prefix: str = ""
 
+    def __post_init__(self) -> None:
+        _need(-1 <= self.least <= 1 and self.tokens >= 1, "-1 <= least <= 1 and tokens >= 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
@@ -240,6 +306,9 @@ class NearDuplicates:
     """
 
     least: float = 0.8
+
+    def __post_init__(self) -> None:
+        _need(0 < self.least <= 1, "0 < least <= 1")
 
 
 LineFilter = (

@@ -1,4 +1,5 @@
-"""Families of languages, and English names that CLDR lacks: what is certain, by ISO 639-3 code.
+"""Families of languages, and English names that CLDR lacks or gives only of a group: what is
+certain, by ISO 639-3 code.
 
 Groupings that scholars dispute are left at their undisputed branch: Nilotic and Saharan (not
 Nilo-Saharan), Omotic, Mande, Turkic and Mongolic (not Altaic). Of a language that is not here no
@@ -24,6 +25,7 @@ FAMILIES = {
     "Constructed": "epo",
     "Creole": "hat kea nag pap sag tpi",
     "Dravidian": "kan mal peg tam tel",
+    "Eastern Trans-Fly": "ulk",
     "Hmong-Mien": "hmn",
     "Indo-European/Albanian": "als",
     "Indo-European/Armenian": "hye",
@@ -109,9 +111,12 @@ NAMES = {
     "dov": "Dombe",
     "dso": "Desiya",
     "ena": "Apal",
+    "fuc": "Pulaar",
+    "fuv": "Nigerian Fulfulde",
     "gaq": "Gata'",
     "gmv": "Gamo",
     "gof": "Gofa",
+    "gug": "Paraguayan Guarani",
     "hlt": "Matu Chin",
     "hne": "Chhattisgarhi",
     "isn": "Isanzu",

@@ -40,6 +40,7 @@ _NAMES = {
     Po: "po",
 }
 _BILINGUAL = ("tmx", "xliff", "po")
+_CELL, _CELLS = 40, 8  # of a first line, in messages
 _WORD = "(?P<lang>[A-Za-z0-9_@-]+)"
 
 
@@ -99,9 +100,14 @@ def _one_file(data: Table, found: Recognised, where: str) -> dict[str, Any]:
     if "columns" in data or (form == "tmx" and "languages" in data):
         return made
     languages = data.get("languages")
+    sides = ("source", "target")
     if form in ("xliff", "po") and isinstance(languages, list) and len(languages) == 2:
-        sides = ("source", "target")
         return {**made, "columns": dict(zip(languages, sides, strict=True))}
+    if form in ("xliff", "po") and "source" in data:
+        origin = code_of(str(data["source"]), where)
+        targets = [code for code, side in found.fields.items() if side == "target"]
+        if targets and origin not in targets:
+            return {**made, "columns": dict(zip((origin, *targets), sides, strict=True))}
     if form != _NAMES[type(found.kind)] or len(found.fields) < 2:
         raise ConfigError(f"{where}: {_ask(str(data['path']), form, found)}")
     key = "languages" if form == "tmx" else "columns"
@@ -191,4 +197,10 @@ def _ask(file: str, form: str, found: Recognised) -> str:
         return f'{what} and does not tell both languages; give languages = ["en", "sw"]'
     if names:
         return f'{what} with {", ".join(names)}; give columns, such as {{en = "{names[0]}", ...}}'
+    if found.cells:
+        cells = " | ".join(cell[:_CELL] for cell in found.cells[:_CELLS])
+        what += f", and its first line ({cells}) names no languages"
+        return (
+            f'{what}; give columns, such as ["en", "", "sw"], and header = true if it is a header'
+        )
     return f'{what}; give columns, such as ["en", "", "sw"]'

@@ -4,7 +4,6 @@ Not its job: what is made of them (prepare.py).
 """
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,13 @@ from m4nmt.core.progress import console
 from m4nmt.data.preparing import inputs as given
 from m4nmt.data.preparing.inputs import Facts, Input
 from m4nmt.data.preparing.sample import Sample, picks, quotas
+from m4nmt.data.preparing.spool import fill
 from m4nmt.data.preparing.workers import spread
 from m4nmt.data.read.types import Lines
-from m4nmt.data.read.unpack import is_packed_tar
 from m4nmt.data.settings import TokenizerConfig
 from m4nmt.data.types import Split
 
 _NOTE_EVERY = 30.0  # seconds
-_MANY = 3  # files of one packed archive
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,10 @@ class Checked:
         """Lines of a language that are not blank."""
         return sum(facts.present[column] for _, facts, column in self._columns(language, split))
 
+    def unpack(self, workers: int) -> None:
+        """Have at hand training text over which a pass a language is about to be made."""
+        fill((item.source for item, _ in self.found if item.corpus.split == "train"), workers)
+
     def sample(self, language: str, wanted: int, seed: int, split: Split = "train") -> Sample:
         """Some lines of a language, evenly spread."""
         columns = [(item.source, column) for item, _, column in self._columns(language, split)]
@@ -77,7 +79,7 @@ def check(inputs: Sequence[Input], facts: Path, workers: int) -> Checked:
     known = given.load_facts(facts)
     named = {given.name(item): item for item in inputs}
     stale = [i for n, i in named.items() if not given.unchanged(i, known.get(n))]
-    _advise(stale)
+    fill([item.source for item in stale], workers)
     noted = time.monotonic()
     for item, found in spread(given.look, stale, workers, "checking files"):
         known[given.name(item)] = found
@@ -90,17 +92,3 @@ def check(inputs: Sequence[Input], facts: Path, workers: int) -> Checked:
     checked = [(item, known[name]) for name, item in named.items()]
     given.check_rows(checked)
     return Checked(checked)
-
-
-def _advise(inputs: Sequence[Input]) -> None:
-    """Say of packed archives what they will cost."""
-    wanted = Counter(item.source.path for item in inputs if item.source.member)
-    for path, count in wanted.items():
-        if count >= _MANY and is_packed_tar(path):
-            console.print(
-                f"{path}: each of the {count} files wanted of it is reached only by unpacking all "
-                "before it, every time it is read; unpack the outer packing once (gunzip, unxz, "
-                "unzstd), name the .tar in the manifest, and they are read in place",
-                soft_wrap=True,
-                markup=False,
-            )

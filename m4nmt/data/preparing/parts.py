@@ -19,6 +19,7 @@ from m4nmt.data.formats import Forward
 from m4nmt.data.preparing.encode import EncodeTask, Part, changed, encode, merged
 from m4nmt.data.preparing.join import join
 from m4nmt.data.preparing.ledger import Ledger
+from m4nmt.data.preparing.spool import fill
 from m4nmt.data.preparing.workers import spread
 
 
@@ -107,6 +108,7 @@ def encode_all(
         [part for part in task.parts if not all(there(file, part) for file in task.files)]
         for task in tasks
     ]
+    fill((task.source for task, some in zip(tasks, todo, strict=True) if some), workers)
     with _adopted(_Encoder(tasks, todo)):
         for _, (number, part) in spread(_next, range(sum(map(len, todo))), workers, "encoding"):
             for file in tasks[number].files:

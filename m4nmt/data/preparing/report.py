@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from m4nmt.core.progress import console
 from m4nmt.data.columns.column import Column
-from m4nmt.data.preparing import tally
+from m4nmt.data.preparing import clean, tally
 from m4nmt.data.preparing.inputs import Facts, Input
 from m4nmt.data.preparing.judging import PairCount
+from m4nmt.data.read.table import is_left_out
 from m4nmt.data.tokenizer import Tokenizer
 
 _SAMPLES = 5
+_UNREADABLE, _LEFT_OUT = clean.LINE_FILTERS[clean.UNREADABLE], "left_out"
 _BLOCK = 1 << 20
 LENGTHS = (0, 5, 10, 20, 30, 40, 60, 80, 100, 130, 160, 200, 250, 320, 400, 600, 1000, 2000)
 
@@ -65,6 +67,11 @@ def make(
     found: Sequence[tuple[Input, Facts]], columns: Mapping[tuple[str, str], Path], counts: Counts
 ) -> dict[str, Any]:
     """The report as plain data: files, columns (lines by filter), pairs (rows by filter)."""
+    left_out = {
+        (item.corpus.key, code): sum(n for kind, n in facts.faults.items() if is_left_out(kind))
+        for item, facts in found
+        for code in item.languages
+    }
     return {
         "files": [
             {
@@ -78,7 +85,7 @@ def make(
             for item, facts in found
         ],
         "columns": [
-            _column(corpus, language, path, counts.rows.get(corpus, {}))
+            _column(corpus, language, path, counts.rows.get(corpus, {}), left_out)
             for (corpus, language), path in sorted(columns.items())
         ],
         "pairs": [_pair(count) for count in counts.pairs],
@@ -111,10 +118,18 @@ def _pair(count: PairCount) -> dict[str, Any]:
 
 
 def _column(
-    corpus: str, language: str, path: Path, rows: Mapping[str, Mapping[str, int]]
+    corpus: str,
+    language: str,
+    path: Path,
+    rows: Mapping[str, Mapping[str, int]],
+    left_out: Mapping[tuple[str, str], int],
 ) -> dict[str, Any]:
     column = Column(path)
     dropped = dict(column.meta["dropped"])
+    if meant := left_out.get((corpus, language), 0):
+        # A row that the manifest does not want comes as one that cannot be read.
+        unreadable = dropped.pop(_UNREADABLE) - meant
+        dropped |= {_LEFT_OUT: meant} | ({_UNREADABLE: unreadable} if unreadable else {})
     dropped |= {name: found[language] for name, found in rows.items() if found.get(language)}
     return {
         "corpus": corpus,
@@ -142,8 +157,14 @@ def show(made: Mapping[str, Any]) -> None:
     for corpus in sorted({item["corpus"] for item in made["columns"]}):
         columns = [item for item in made["columns"] if item["corpus"] == corpus]
         pairs = [item for item in made["pairs"] if item["corpus"] == corpus]
-        console.print(f"{corpus}: {len(columns)} languages, lines: {_sum(columns)}", soft_wrap=True)
-        console.print(f"  {len(pairs)} pairs of languages, rows: {_sum(pairs)}", soft_wrap=True)
+        told = f"{corpus}: {_many(columns, 'language')}, lines: {_sum(columns)}"
+        console.print(told, soft_wrap=True)
+        told = f"  {_many(pairs, 'pair')} of languages, rows: {_sum(pairs)}"
+        console.print(told, soft_wrap=True)
+
+
+def _many(items: Sequence[Any], what: str) -> str:
+    return f"{len(items):,} {what}{'' if len(items) == 1 else 's'}"
 
 
 def _sum(items: Sequence[Mapping[str, Any]]) -> str:

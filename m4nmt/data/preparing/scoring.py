@@ -32,6 +32,7 @@ from m4nmt.data.formats import Faults, read
 from m4nmt.data.preparing import inputs as given
 from m4nmt.data.preparing.inputs import Facts, Input
 from m4nmt.data.preparing.ledger import Ledger
+from m4nmt.data.preparing.spool import fill
 
 if TYPE_CHECKING:
     from m4nmt.data.filters.embedding import Embedder, Vectors
@@ -183,6 +184,7 @@ class Scorer:
         assert folder is not None  # find raises where it is to reach out
         from m4nmt.data.filters.embedding import Embedder  # torch, which nothing else here needs
 
+        fill((item.source for items, _, _ in todo for item in items), 1)
         embedder = Embedder(folder, asked)
         with progress("embedding rows", sum(rows for _, rows, _ in todo)) as ticker:
             for items, rows, tasks in todo:

@@ -11,7 +11,7 @@ import io
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, NamedTuple
@@ -157,12 +157,18 @@ class TarWalk:
         """The files of the archive."""
         return {name: TarEntry(why, *self._places[name]) for name, why in self.all().items()}
 
-    def find(self, name: str) -> io.RawIOBase:
-        """The bytes of a member."""
+    def find(self, names: Collection[str]) -> Iterator[tuple[str, io.RawIOBase]]:
+        """Members in the order in which they lie, and the bytes of each, to be read before the
+        next one is asked for."""
+        left = set(names)
         for found, body in self._bodies():
-            if found == name and body is not None:
-                return body
-        raise FormatError(choose(self._path, name, self._problems) + ": was not found again")
+            if found in left and body is not None:
+                left.remove(found)
+                yield found, body
+                if not left:
+                    return
+        absent = min(left)
+        raise FormatError(choose(self._path, absent, self._problems) + ": was not found again")
 
     def _bodies(self) -> Iterator[tuple[str, io.RawIOBase | None]]:
         count = 0

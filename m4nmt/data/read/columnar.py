@@ -8,7 +8,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from m4nmt.data.read import records, unpack
+from m4nmt.data.read import lines, records, unpack
 from m4nmt.data.read.types import Faults, FormatError, Rows, Source
 
 PARQUET, FILE, STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
@@ -24,12 +24,13 @@ def read(source: Source, faults: Faults) -> Rows:
     """A row for each row of the table.
 
     Raises:
-        FormatError: not such a file, columns that are missing, groups of rows too large to hold.
+        FormatError: not such a file, columns that are missing or hold no text, groups of rows too
+            large to hold.
     """
     try:
         with ExitStack() as stack:
             stream = _seekable(source, stack)
-            start = stream.read(8)
+            start = stream.read(64)
             stream.seek(0)
             batches = _batches(stream, start, source)
             yield from _rows(batches, source, faults)
@@ -86,6 +87,7 @@ def _batches(stream: IO[bytes], start: bytes, source: Source) -> Iterator[pa.Rec
         for batch in table:
             yield batch.select(keep)
     else:
+        lines.refuse_pointer(start, str(source))
         raise FormatError(f"{source}: is neither Parquet nor Arrow")
 
 
@@ -109,8 +111,29 @@ def _parquet(stream: IO[bytes], source: Source) -> Iterator[pa.RecordBatch]:
 def _columns(schema: pa.Schema, source: Source) -> list[str]:
     """The columns that hold the wanted fields."""
     records.check(_nested(schema), source)
+    for name in map(str, source.fields):
+        if not _is_text(kind := _type(schema, name)):
+            raise FormatError(f"{source}: its column {name!r} holds {kind}, not text; name another")
     wanted = [str(f) for f in source.fields] + [name for name, _ in source.where]
     return list(dict.fromkeys(w if w in schema.names else w.split(".")[0] for w in wanted))
+
+
+def _type(schema: pa.Schema, field: str) -> pa.DataType:
+    """What a column holds, or what is in a column of structs."""
+    if field in schema.names:
+        return schema.field(field).type
+    first, *rest = field.split(".")
+    kind = schema.field(first).type
+    for name in rest:
+        kind = kind.field(name).type
+    return kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether values are texts; a column without any value may become one."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 
 
 def _nested(fields: Any) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from m4nmt.data.read.types import NOT_UTF8, TOO_LONG, Faults, FormatError, Rows,
 _BOM = codecs.BOM_UTF8
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+# What Git keeps in place of a large file that was not fetched.
+_POINTER = b"version https://git-lfs.github.com/"
 
 
 def read(chunks: Iterator[bytes], source: Source, faults: Faults, skip: Skip) -> Rows:
@@ -42,16 +44,19 @@ def split(chunks: Iterator[bytes], name: str, skip: Skip | None = None) -> Itera
     """Lines without their ends; None for one longer than LONGEST_TEXT.
 
     Raises:
-        FormatError: not text in UTF-8 or, with its mark, UTF-16.
+        FormatError: not text in UTF-8 or, with its mark, UTF-16, or with carriage returns for line
+            ends.
     """
     skip = skip or Skip()
     carry: list[bytes] = []
     size = 0
+    ended = bool(skip.rows)  # whether any line ended
     for chunk in utf8(chunks, name):
         if skip.rows:
             chunk, passed = _after(chunk, skip)
             carry, size = ([], 0) if passed else (carry, size)
         *whole, rest = chunk.split(b"\n")
+        ended = ended or bool(whole)
         for line in whole:
             if skip.rows:
                 skip.rows -= 1
@@ -63,9 +68,22 @@ def split(chunks: Iterator[bytes], name: str, skip: Skip | None = None) -> Itera
         if size <= types.LONGEST_TEXT:
             carry.append(rest)
         else:
+            if not ended:
+                _refuse_returns([*carry, rest], name)
             carry = []
+    if not ended:
+        _refuse_returns(carry, name)
     if size and not skip.rows:
         yield _join(carry, b"") if size <= types.LONGEST_TEXT else None
+
+
+def _refuse_returns(first: list[bytes], name: str) -> None:
+    """A file without one line end, but with several carriage returns, has these for line ends."""
+    if sum(part.count(b"\r") for part in first) > 1:
+        raise FormatError(
+            f"{name}:1: its lines end in carriage returns alone (old Mac files do); convert it: "
+            "tr '\\r' '\\n'"
+        )
 
 
 def _after(chunk: bytes, skip: Skip) -> tuple[bytes, bool]:
@@ -83,8 +101,9 @@ def utf8(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
     head = b""
     for chunk in chunks:
         head += chunk
-        if len(head) >= 4:
+        if len(head) >= len(_POINTER):
             break
+    refuse_pointer(head, name)
     if head.startswith(_UTF32):
         raise FormatError(f"{name}: is UTF-32; convert it: iconv -f UTF-32 -t UTF-8")
     if head.startswith(_UTF16):
@@ -97,6 +116,18 @@ def utf8(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         )
     yield head.removeprefix(_BOM)
     yield from chunks
+
+
+def refuse_pointer(head: bytes, name: str) -> None:
+    """See that a file is not what Git keeps in place of one that was not fetched.
+
+    Raises:
+        FormatError: it is.
+    """
+    if head.startswith(_POINTER):
+        raise FormatError(
+            f"{name}: is a pointer of Git LFS, not the file itself; fetch that: git lfs pull"
+        )
 
 
 def _from_utf16(head: bytes, chunks: Iterator[bytes], name: str) -> Iterator[bytes]:

@@ -47,7 +47,12 @@ _NOT_OURS = {
     b"\x95\x04\x12\xde": "a compiled gettext catalogue; unpack it: msgunfmt",
     b"{\\rtf": "a rich text document; save it as text",
 }
-_OFFICE = {"word/": "a Word document; save it as text", "xl/": "an Excel file; save it as CSV"}
+_OFFICE = {
+    "word/": "a Word document; save it as text",
+    "xl/": "an Excel file; save it as CSV",
+    "content.xml": "an OpenDocument file; save it as CSV or text",
+}
+_OFFICE_MARKS = {"[Content_Types].xml", "mimetype"}
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _HEAD = 1 << 18
 _SIDES = (
@@ -80,12 +85,14 @@ class Recognised:
         fields: language -> field, where the file says so.
         where: field -> text, of files that mix several directions: those of its first record.
         names: the fields it has, where they have names.
+        cells: of a table without such names, what stands in its first line.
     """
 
     kind: Kind
     fields: Mapping[str, str | int] = field(default_factory=dict)
     where: Mapping[str, str] = field(default_factory=dict)
     names: Sequence[str] = ()
+    cells: Sequence[str] = ()
 
 
 def recognise(source: Source) -> Recognised:
@@ -121,7 +128,7 @@ def _inside(source: Source) -> Source:
         return source
     names = unpack.members(source.path)
     for folder, what in _OFFICE.items():
-        if "[Content_Types].xml" in names and any(name.startswith(folder) for name in names):
+        if _OFFICE_MARKS.intersection(names) and any(name.startswith(folder) for name in names):
             raise FormatError(f"{source}: is {what}. What can be read: {READABLE}")
     if not names:
         return source
@@ -177,16 +184,16 @@ def _of_text(text: str, source: Source, whole: bool) -> Recognised:
         sides = {origin: "source", target: "target"}
         return Recognised(Po(), {code: side for code, side in sides.items() if code})
     if suffix == ".csv":
-        counts = {sign: some[0].count(sign) for sign in (",", ";", "\t")}
+        counts = {sign: some[0].count(sign) for sign in (",", ";", "\t", "|")}
         sign = max(counts, key=lambda sign: counts[sign])
         rows = list(csv.reader(some[:2], delimiter=sign))
         named = _of_header(rows)
         made = Csv(header=bool(named.names), delimiter=sign)
-        return Recognised(made, named.fields, named.where, named.names)
+        return replace(named, kind=made)
     tabs = {line.count("\t") for line in some}
     if suffix in (".tsv", ".tab") or (len(tabs) == 1 and tabs != {0}):
         named = _of_header([line.split("\t") for line in some[:2]])
-        return Recognised(Tsv(header=bool(named.names)), named.fields, named.where, named.names)
+        return replace(named, kind=Tsv(header=bool(named.names)))
     return Recognised(Lines())
 
 
@@ -247,7 +254,7 @@ def _of_header(rows: Sequence[Sequence[str]]) -> Recognised:
     found = _of_record(dict(zip(names, below, strict=True)), Tsv())
     if found.fields or any(set(sides) <= set(names) for sides in _SIDES):
         return Recognised(Tsv(), found.fields, found.where, list(names))
-    return Recognised(Tsv())
+    return Recognised(Tsv(), cells=list(names))
 
 
 def _of_columns(names: Mapping[str, Any]) -> Recognised:

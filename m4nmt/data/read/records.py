@@ -12,6 +12,7 @@ from m4nmt.data.read.table import header, left_out
 from m4nmt.data.read.types import TOO_LONG, Faults, FormatError, Row, Rows, Source
 
 BROKEN = "not a JSON object"
+NO_TEXT = "is no text"
 _SURROGATES = "half a surrogate pair"
 _MISSING = object()
 
@@ -39,10 +40,15 @@ def row(record: Mapping[str, Any], source: Source, faults: Faults, where: str) -
     Raises:
         FormatError: no first record with such a field; names those there are.
     """
-    if any(_at(record, name) != text for name, text in source.where):
+    if not all(_is(_at(record, name), text) for name, text in source.where):
         faults.add(left_out(source), where)
         return source.nothing
     return tuple(_text(record, str(field), faults, where) for field in source.fields)
+
+
+def _is(found: Any, text: str) -> bool:
+    """Whether a value is the one of `where`, which is text whatever it stands for."""
+    return found is not None and found is not _MISSING and str(found) == text
 
 
 def check(names: Mapping[str, Any], source: Source) -> None:
@@ -74,7 +80,7 @@ def _text(record: Mapping[str, Any], field: str, faults: Faults, where: str) -> 
     if found is None:
         return ""
     if not isinstance(found, str):
-        faults.add(f"no {field}" if found is _MISSING else f"{field} is no text", where)
+        faults.add(f"no {field}" if found is _MISSING else f"{field} {NO_TEXT}", where)
         return None
     return sound(found, faults, where)
 

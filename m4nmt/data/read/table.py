@@ -16,6 +16,7 @@ QUOTES = "quotes that do not match"
 # A quoted text of more lines than this is a quote that was never closed.
 _MOST_LINES = 64
 _MOST_NAMES = 20
+_LEFT_OUT = "left out: not "
 
 # The number of a record's first line, and its texts; none where it cannot be read.
 _Record = tuple[int, Sequence[str] | None]
@@ -61,7 +62,12 @@ def read(chunks: Iterator[bytes], source: Source, faults: Faults) -> Rows:
 
 def left_out(source: Source) -> str:
     """What rows are called that are not those of `where`."""
-    return "left out: not " + ", ".join(f"{name} = {text}" for name, text in source.where)
+    return _LEFT_OUT + ", ".join(f"{name} = {text}" for name, text in source.where)
+
+
+def is_left_out(kind: str) -> bool:
+    """Whether a kind of faults is that of rows which `where` does not want."""
+    return kind.startswith(_LEFT_OUT)
 
 
 def header(first: Mapping[str, int] | Sequence[str]) -> str:

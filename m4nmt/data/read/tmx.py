@@ -49,12 +49,15 @@ class Text:
 class TmxReader:
     """Makes a row of each <tu>."""
 
+    row = "tu"
+
     def __init__(self, source: Source, faults: Faults) -> None:
         self._source, self._faults = source, faults
         self._wanted = [str(field) for field in source.fields]
         self._columns: dict[str, int | None] = {}
         self._rows: list[Row] = []
         self._root = self._where = ""
+        self._all = True
         self._found: dict[int, Text] = {}
         self._column: int | None = None
         self._seg: Text | None = None
@@ -65,7 +68,7 @@ class TmxReader:
             if name != "tmx":
                 raise FormatError(f"{self._source}:{line}: is <{name}>, not <tmx>: no TMX")
         if name == "tu":
-            self._where, self._found = f"{self._source}:{line}", {}
+            self._begin(f"{self._source}:{line}")
         elif name == "tuv":
             self._column = self._at(attributes.get("xml:lang") or attributes.get("lang") or "")
         elif name == "seg" and self._column is not None:
@@ -83,6 +86,7 @@ class TmxReader:
             self._column = None
         elif name == "tu":
             self._rows.append(tuple(self._text(i) for i in range(len(self._wanted))))
+            self._begin(self._where)
         elif name in CODES and self._seg is not None:
             self._seg.codes -= 1
 
@@ -94,15 +98,24 @@ class TmxReader:
         rows, self._rows = self._rows, []
         yield from rows
 
+    def passed(self) -> None:
+        """Units are passed over, and what is begun with them."""
+        self._all = False
+        self._begin("")
+
     def finish(self) -> None:
-        """See that every wanted language was there."""
+        """See that every wanted language was there, if all units were seen."""
         seen = set(self._columns.values())
         absent = [self._wanted[i] for i in range(len(self._wanted)) if i not in seen]
-        if absent and self._columns:
+        if absent and self._columns and self._all:
             raise FormatError(
                 f"{self._source}: no unit has a text in {absent[0]}; the languages are "
                 f"{', '.join(list(self._columns)[:_SHOWN])}"
             )
+
+    def _begin(self, where: str) -> None:
+        """No unit hangs on another, nor on what is between them."""
+        self._where, self._found, self._column, self._seg = where, {}, None, None
 
     def _text(self, column: int) -> str | None:
         text = self._found.get(column)

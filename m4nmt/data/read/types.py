@@ -117,6 +117,7 @@ class Source:
         kind: its format.
         member: name of the file in the archive; empty for an archive with one file in it.
         where: field -> text; of a table or of records, only rows that have these are read.
+        spool: folder in which files of a packed tar may lie unpacked; it changes nothing but time.
     """
 
     path: Path
@@ -124,6 +125,7 @@ class Source:
     kind: Kind = Lines()
     member: str = ""
     where: tuple[tuple[str, str], ...] = ()
+    spool: Path | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.path}{INSIDE}{self.member}" if self.member else str(self.path)

@@ -2,17 +2,19 @@
 
 Told by their first bytes, whatever they are called. Nothing is written to disk under a name from
 an archive, no size in a header is believed, and what unpacks to far more than was read is refused.
-Not its job: what the bytes mean.
+Not its job: what the bytes mean, and what is spooled (preparing/spool.py).
 """
 
 import bz2
 import gzip
+import hashlib
 import io
+import json
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tarfile import TarError
 from typing import IO, Any, Protocol
@@ -58,9 +60,49 @@ def chunks(source: Source) -> Iterator[bytes]:
         FormatError: it cannot be unpacked, or unpacks to too much; says how to mend it.
     """
     with _failures(str(source)), ExitStack() as stack:
-        stream = _opened(source, stack)
-        while chunk := stream.read(CHUNK):
-            yield chunk
+        yield from _pieces(_spooled(source, stack) or _opened(source, stack))
+
+
+def spooled(source: Source) -> Path | None:
+    """Where a file of a packed tar lies, or is to lie, unpacked; None where nowhere.
+
+    The name is made of the archive as it is now: one that changed is never read as it was.
+
+    Raises:
+        FormatError: there is no such archive.
+    """
+    if source.spool is None or not source.member:
+        return None
+    with _failures(str(source)):
+        state = source.path.stat()
+    about = [str(source.path), state.st_size, state.st_mtime_ns, source.member]
+    return source.spool / hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def of_packed_tar(path: Path, names: Collection[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Files of a packed tar in one pass, in the order in which they lie; of each its name and what
+    `chunks` gives of it, to be read before the next one is asked for.
+
+    Raises:
+        FormatError: as `chunks`, in either iterator.
+    """
+    with _failures(str(path)), ExitStack() as stack:
+        file, head, kind = _head(path, stack)
+        for name, body in archive.TarWalk(_unpacked(head, kind, file, str(path)), path).find(names):
+            source = Source(path, member=name)
+            yield name, _read(_peekable(body), file, source)
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        yield chunk
+
+
+def _spooled(source: Source, stack: ExitStack) -> IO[bytes] | None:
+    path = spooled(source)
+    with suppress(FileNotFoundError):
+        return stack.enter_context(path.open("rb")) if path else None
+    return None
 
 
 @contextmanager
@@ -72,6 +114,8 @@ def _failures(name: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise FormatError(f"{name}: there is no such file") from error
+    except IsADirectoryError as error:
+        raise FormatError(f"{name}: is a folder; name a file in it") from error
     except _BROKEN as error:
         raise FormatError(f"{name}: cannot be unpacked: {error}; fetch it again") from error
 
@@ -228,8 +272,13 @@ def _opened(source: Source, stack: ExitStack) -> IO[bytes]:
     else:
         if not member:
             member = archive.choose(source.path, "", _problems(source.path, stack))
-        body = archive.TarWalk(stream, source.path).find(member)
+        _, body = next(archive.TarWalk(stream, source.path).find([member]))
     return _inner(_peekable(body), member, file, source)
+
+
+def _read(body: io.BufferedReader, file: _File, source: Source) -> Iterator[bytes]:
+    with _failures(str(source)):
+        yield from _pieces(_inner(body, source.member, file, source))
 
 
 def _inner(stream: io.BufferedReader, member: str, file: _File, source: Source) -> IO[bytes]:

@@ -8,12 +8,13 @@ elements mean.
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.entities import html5
 from pyexpat import ErrorString, ExpatError, ParserCreate
 from typing import Any, Protocol
 
-from m4nmt.data.read.types import FormatError, Rows
+from m4nmt.data.read.lines import refuse_pointer
+from m4nmt.data.read.types import FormatError, Rows, Skip
 
 # A character that XML allows and no text has; what holds it is put aside.
 MARK = "\ufdd0"
@@ -33,7 +34,14 @@ _TAIL = 16  # a reference may be cut in two
 
 
 class Reader(Protocol):
-    """Makes rows of what it is told."""
+    """Makes rows of what it is told.
+
+    Attributes:
+        row: the element that is a row and hangs on nothing before it, so that it can be passed
+            over; "" where there is none.
+    """
+
+    row: str
 
     def start(self, name: str, attributes: dict[str, str], line: int) -> None:
         """An element begins; names come without prefix, but for `xml:lang`."""
@@ -47,24 +55,31 @@ class Reader(Protocol):
     def take(self) -> Rows:
         """The rows that are complete."""
 
+    def passed(self) -> None:
+        """It is not told of the rows that follow, nor of more of the one that is begun."""
+
     def finish(self) -> None:
         """The file has ended well."""
 
 
-def read(chunks: Iterator[bytes], name: str, reader: Reader) -> Rows:
+def read(chunks: Iterator[bytes], name: str, reader: Reader, skip: Skip | None = None) -> Rows:
     """Tell a reader what is in a file, and pass its rows on.
+
+    Where many rows are passed over, the XML is parsed as ever, but nobody is told of what is in it.
 
     Raises:
         FormatError: broken, or made to attack; with file and line.
     """
     parser = ParserCreate("UTF-8")
     parser.buffer_text = True
-    _attach(parser, name, reader)
+    pass_over = _attach(parser, name, reader)
     fed = 0
     try:
         for text in _legal(_decoded(chunks, name)):
             data = text.encode()
             for first in range(0, len(data), _STEP):
+                if skip and skip.rows:
+                    pass_over(skip)
                 parser.Parse(part := data[first : first + _STEP], False)
                 fed += len(part)
                 yield from reader.take()
@@ -81,8 +96,10 @@ def read(chunks: Iterator[bytes], name: str, reader: Reader) -> Rows:
     reader.finish()
 
 
-def _attach(parser: Any, name: str, reader: Reader) -> None:
+def _attach(parser: Any, name: str, reader: Reader) -> Callable[[Skip], None]:
+    """Have a reader told of what is parsed; returns what stops that for some rows."""
     depth = 0
+    outside = _DEPTH  # depth between rows, as soon as one was seen
 
     def where() -> str:
         return f"{name}:{parser.CurrentLineNumber}"
@@ -95,9 +112,12 @@ def _attach(parser: Any, name: str, reader: Reader) -> None:
         reader.start(element.rpartition(":")[2], attributes, parser.CurrentLineNumber)
 
     def end(element: str) -> None:
-        nonlocal depth
+        nonlocal depth, outside
         depth -= 1
-        reader.end(element.rpartition(":")[2])
+        local = element.rpartition(":")[2]
+        reader.end(local)
+        if local == reader.row:
+            outside = min(outside, depth)
 
     def entity(*_: object) -> None:
         raise FormatError(
@@ -109,11 +129,31 @@ def _attach(parser: Any, name: str, reader: Reader) -> None:
         if not parameter:
             reader.text(html5.get(f"{entity_name};", MARK))
 
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = reader.text
+    def listen() -> None:
+        parser.StartElementHandler = start
+        parser.EndElementHandler = end
+        parser.CharacterDataHandler = reader.text
+
+    def pass_over(skip: Skip) -> None:
+        nonlocal depth
+        if outside == _DEPTH:  # no row was seen, so the head of the file may not be over
+            return
+
+        def ended(element: str) -> None:
+            if element.rpartition(":")[2] == reader.row:
+                skip.rows -= 1
+                if not skip.rows:
+                    listen()
+
+        reader.passed()
+        depth = outside
+        parser.StartElementHandler = parser.CharacterDataHandler = None
+        parser.EndElementHandler = ended
+
+    listen()
     parser.EntityDeclHandler = entity
     parser.SkippedEntityHandler = skipped
+    return pass_over
 
 
 def encoding(head: bytes, name: str) -> str:
@@ -148,6 +188,7 @@ def _decoded(chunks: Iterator[bytes], name: str) -> Iterator[str]:
         head += chunk
         if len(head) >= _STEP:
             break
+    refuse_pointer(head, name)
     declared = encoding(head, name)
     try:
         decoder = codecs.getincrementaldecoder(declared)("m4nmt-mark")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from m4nmt.core.config import ConfigError
 from m4nmt.core.seeds import numpy_generator, seed_for
-from m4nmt.data.columns.ragged import groups, joined, sliced
+from m4nmt.data.columns.ragged import joined, sliced
 from m4nmt.data.directions import task_of
 from m4nmt.data.settings import BlockConfig, ByLoss, DataConfig, Noise, Temperature
 from m4nmt.data.stream import mixture, order
@@ -24,11 +24,12 @@ from m4nmt.data.stream.packing import pack
 from m4nmt.data.stream.phases import Decision, Stage, by_block, stages
 from m4nmt.data.tasks.noisy import Noisy
 from m4nmt.data.tokenizer import Tokenizer
-from m4nmt.data.types import Direction, Examples, ManyExamples, Shape, Slices, Split
+from m4nmt.data.types import Direction, ManyExamples, Shape, Slices, Split
 
 Ints = NDArray[np.int64]
 _BATCHES_PER_BLOCK = 256
 _LEAST_EXAMPLES = 8192
+_OPENED = ("_many", "_by_task")
 _TYPICAL = 5  # max_length is about so many times a usual length
 
 
@@ -42,8 +43,6 @@ class Source(Protocol):
     def tokenizer(self) -> Tokenizer: ...
 
     def size(self, direction: Direction, split: Split = "train") -> int: ...
-
-    def examples(self, direction: Direction, split: Split = "train") -> Examples: ...
 
     def many(self, directions: Sequence[Direction], split: Split = "train") -> ManyExamples: ...
 
@@ -76,6 +75,9 @@ class Reader:
     Args:
         noises: by task; lines of denoising directions get it, see tasks/noisy.py.
         seed: of the noise.
+
+    Raises:
+        ConfigError: a direction has a task without noise.
     """
 
     def __init__(
@@ -89,68 +91,67 @@ class Reader:
         self.directions = tuple(directions)
         self._source, self._split = source, split
         self._noises, self._seed = {task_of(noise): noise for noise in noises}, seed
-        self.noisy_D = np.array([d.task != "translate" for d in self.directions], bool)
+        unknown = [d for d in self.directions if d.task not in ("translate", *self._noises)]
+        if unknown:
+            raise ConfigError(
+                f"data.tasks: the store has {unknown[0]}, but the recipe has no such task; put it "
+                "back, or prepare the data again"
+            )
+        self._tasks = sorted({d.task for d in self.directions} - {"translate"})
+        numbers: dict[str, int] = {task: number for number, task in enumerate(self._tasks)}
+        self._task_D = np.array([numbers.get(d.task, -1) for d in self.directions], np.int64)
+        self.noisy_D = self._task_D >= 0
         tokenizer = source.tokenizer
         tags = [tokenizer.prefix(direction) for direction in self.directions]
         self.tag_count_D = np.array([len(row) for row in tags], np.int64)
         most = int(self.tag_count_D.max(initial=0))
         self.tags_DK = np.array([row + [tokenizer.pad] * (most - len(row)) for row in tags])
         self.eos, self.bos, self.pad = tokenizer.eos, tokenizer.bos, tokenizer.pad
-        self._open: dict[int, Examples] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was opened: files are mapped anew where it is unpacked."""
-        kept = {name: value for name, value in vars(self).items() if name != "_many"}
-        return kept | {"_open": {}}
-
-    def examples(self, direction: int) -> Examples:
-        """The examples of a direction."""
-        if direction not in self._open:
-            self._open[direction] = self._opened(self.directions[direction])
-        return self._open[direction]
-
-    def _opened(self, direction: Direction) -> Examples:
-        found = self._source.examples(direction, self._split)
-        if direction.task == "translate":
-            return found
-        if direction.task not in self._noises:
-            raise ConfigError(
-                f"data.tasks: the store has {direction}, but the recipe has no such task; put it "
-                "back, or prepare the data again"
-            )
-        seed = seed_for(self._seed, "noise", str(direction))
-        noise = self._noises[direction.task]
-        return Noisy(found, noise, seed, self._source.tokenizer.mask)
+        return {name: value for name, value in vars(self).items() if name not in _OPENED}
 
     @cached_property
     def _many(self) -> ManyExamples:
         return self._source.many(self.directions, self._split)
+
+    @cached_property
+    def _by_task(self) -> list[Noisy]:
+        """The noisy examples of each denoising task that a direction here has."""
+        names = [str(direction) for direction in self.directions]
+        seeds_D = np.array([seed_for(self._seed, "noise", name) for name in names], np.uint64)
+        sizes = [self._source.size(d, self._split) for d in self.directions]
+        mask, sizes_D = self._source.tokenizer.mask, np.array(sizes, np.int64)
+        return [
+            Noisy(self._many, sizes_D, seeds_D, self._noises[task], mask) for task in self._tasks
+        ]
 
     def lengths(self, direction_N: Ints, example_N: Ints) -> tuple[Ints, Ints]:
         """(source, target) tokens with specials [N]."""
         src_N, tgt_N = np.empty_like(direction_N), np.empty_like(direction_N)
         plain = np.flatnonzero(~self.noisy_D[direction_N])
         src_N[plain], tgt_N[plain] = self._many.lengths(direction_N[plain], example_N[plain])
-        for examples, here in self._noisy(direction_N):
-            src_N[here], tgt_N[here] = examples.lengths(example_N[here])
+        for noisy, here in self._noisy(direction_N):
+            src_N[here], tgt_N[here] = noisy.lengths(direction_N[here], example_N[here])
         return src_N + self.tag_count_D[direction_N] + 1, tgt_N + 1
 
     def tokens(self, direction_N: Ints, example_N: Ints) -> tuple[Slices, Slices]:
         """(source, target) ids, without specials."""
         plain = np.flatnonzero(~self.noisy_D[direction_N])
         where, found = [plain], [self._many.tokens(direction_N[plain], example_N[plain])]
-        for examples, here in self._noisy(direction_N):
+        for noisy, here in self._noisy(direction_N):
             where.append(here)
-            src, tgt = examples.tokens(example_N[here])
+            src, tgt = noisy.tokens(direction_N[here], example_N[here])
             found.append((sliced(src), sliced(tgt)))
         src_N, tgt_N = (joined(sides, where) for sides in zip(*found, strict=True))
         return src_N, tgt_N
 
-    def _noisy(self, direction_N: Ints) -> Iterator[tuple[Examples, Ints]]:
-        """Examples of each denoising direction there is, and the places where they are wanted."""
-        rows_N = np.flatnonzero(self.noisy_D[direction_N])
-        for direction, here in groups(direction_N[rows_N]):
-            yield self.examples(direction), rows_N[here]
+    def _noisy(self, direction_N: Ints) -> Iterator[tuple[Noisy, Ints]]:
+        """The examples of each denoising task there is, and the places where they are wanted."""
+        task_N = self._task_D[direction_N]
+        for task in np.unique(task_N[task_N >= 0]).tolist():
+            yield self._by_task[task], np.flatnonzero(task_N == task)
 
 
 def lay(reader: Reader, direction_N: Ints, example_N: Ints, config: BlockConfig) -> BlockPlan:

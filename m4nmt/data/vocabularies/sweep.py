@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from m4nmt.core.files import folder_lock
+from m4nmt.core.progress import console, track
 from m4nmt.data import manifest, tokenizer
 from m4nmt.data.directions import select
 from m4nmt.data.preparing import inputs
@@ -70,18 +71,22 @@ class Size:
         return gini([cost.tokens_per_character for cost in self.costs])
 
     @property
+    def median(self) -> float:
+        """Tokens per character of the language in the middle."""
+        return median(cost.tokens_per_character for cost in self.costs)
+
+    @property
     def worst(self) -> tuple[str, float]:
         """The language that needs most tokens for a character, and how many times the median."""
         most = max(self.costs, key=lambda cost: cost.tokens_per_character)
-        middle = median(cost.tokens_per_character for cost in self.costs)
-        return most.language, most.tokens_per_character / middle if middle else 0.0
+        return most.language, most.tokens_per_character / self.median if self.median else 0.0
 
 
 def samples(
     config: DataConfig, out: Path, lines: int
 ) -> tuple[dict[str, Sample], dict[str, Sample]]:
     """The training sample of a recipe, and at most so many lines of each language to try on: of its
-    dev and test sets where it has any, else of its training text.
+    dev and test sets where it has any, else of its training text. What has no line is left out.
 
     Args:
         config: the data section.
@@ -100,9 +105,11 @@ def samples(
     trials = {}
     for code in languages:
         splits: tuple[Split, ...] = ("dev", "test", "train")
-        split = next(s for s in splits if checked.lines(code, s))
-        wanted = min(lines, checked.lines(code, split))
-        trials[code] = checked.sample(code, wanted, config.tokenizer.seed + 1, split)
+        for split in splits:
+            if there := checked.lines(code, split):
+                seed = config.tokenizer.seed + 1
+                trials[code] = checked.sample(code, min(lines, there), seed, split)
+                break
     return checked.drawn(languages, config.tokenizer), trials
 
 
@@ -126,9 +133,11 @@ def sweep(
     found = []
     for size in sizes:
         with tempfile.TemporaryDirectory(prefix="m4nmt-vocab-") as folder:
+            console.print(f"vocabulary of {size:,}: training", highlight=False)
             settings = replace(config, vocab=size, path="")
             made = tokenizer.train(samples, settings, sorted(samples), Path(folder) / "tokenizer")
-            costs = tuple(cost(made, code, trials[code]) for code in sorted(trials))
+            trying = track(sorted(trials), f"vocabulary of {size:,}: trying")
+            costs = tuple(cost(made, code, trials[code]) for code in trying)
             found.append(Size(size, made.size, costs))
     return found
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from fake_store import TAG, TASK, FakeMany, FakeStore, data_config
 
+from m4nmt.data.columns.ragged import in_order
 from m4nmt.data.settings import Infill
 from m4nmt.data.stream.batch import assemble, fetch
 from m4nmt.data.stream.plan import Plan
@@ -35,7 +36,9 @@ def test_rows_by_hand(store: FakeStore, tags: list[int]) -> None:
         ]
         for row in range(real):
             direction, example = int(made.direction_N[start + row]), made.example_N[start + row]
-            one, other = plan.reader.examples(direction).tokens(np.array([example]))
+            one, other = map(
+                in_order, plan.reader.tokens(np.array([direction]), np.array([example]))
+            )
             src, tgt = one.values.tolist(), other.values.tolist()
             for tensor, ids in (
                 (batch.src_BS, [*tags, *src, 3]),

@@ -12,7 +12,7 @@ import pytest
 
 from m4nmt.core.files import sha256_file
 from m4nmt.data import manifest
-from m4nmt.data.manifests import fetch as fetch_module
+from m4nmt.data.manifests.download import check_address
 from m4nmt.data.manifests.fetch import NOTES, FetchError, fetch
 
 TEXT = b"".join(b"line %d\n" % number for number in range(20_000))
@@ -36,6 +36,7 @@ class Server(SimpleHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
+        self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
         end = start + Server.breaks_after if Server.breaks_after else len(data)
@@ -161,9 +162,9 @@ def test_what_the_server_does_not_have(site: tuple[str, Path], tmp_path: Path) -
 
 def test_no_road_leads_away_from_https() -> None:
     item = manifest.Fetch(file="x", url="https://example.org/x")
-    fetch_module._check_address(item, "https://other.example.org/x")
+    check_address(item, "https://other.example.org/x")
     with pytest.raises(FetchError, match="which is not https"):
-        fetch_module._check_address(item, "http://example.org/x")
+        check_address(item, "http://example.org/x")
 
 
 def test_a_manifest_without_addresses_names_its_page(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import gzip
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, ClassVar
 
 import pytest
@@ -63,6 +64,8 @@ def whole(server: Server, data: bytes = TEXT, **headers: str) -> None:
     start = int(span.removeprefix("bytes=").rstrip("-")) if span else 0
     if same not in (None, headers.get("ETag")):
         start = 0
+    if start:
+        headers["Content_Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
     server.begin(206 if start else 200, Content_Length=str(len(data) - start), **headers)
     server.wfile.write(data[start:])
 
@@ -160,3 +163,91 @@ def test_a_full_disk_is_called_one(site: str, tmp_path: Path) -> None:
     (tmp_path / ".t.tsv.part").symlink_to("/dev/full")
     with pytest.raises(FetchError, match=r"\.part: cannot be written \(No space left.*make room"):
         got(site, tmp_path)
+
+
+def test_another_part_than_was_asked_for_is_not_put_behind_it(site: str, tmp_path: Path) -> None:
+    def answer(server: Server) -> None:
+        whole_range = f"bytes 0-{len(TEXT) - 1}/{len(TEXT)}"
+        status, told = (
+            (206, {"Content_Range": whole_range}) if server.headers["Range"] else (200, {})
+        )
+        server.begin(status, Content_Length=str(len(TEXT)), **told)
+        server.wfile.write(TEXT)
+
+    Server.answer = answer
+    (tmp_path / ".t.tsv.part").write_bytes(TEXT[:HALF])
+    assert got(site, tmp_path) == TEXT
+
+
+def test_two_at_once_do_not_write_into_each_others_part(site: str, tmp_path: Path) -> None:
+    begun, go_on = Event(), Event()
+
+    def answer(server: Server) -> None:
+        server.begin(200, Content_Length=str(len(TEXT)))
+        server.wfile.write(TEXT[:HALF])
+        begun.set()
+        go_on.wait(10)
+        server.wfile.write(TEXT[HALF:])
+
+    Server.answer = answer
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(got, site, tmp_path)
+        assert begun.wait(10)
+        with pytest.raises(FetchError, match="another fetch is getting this file"):
+            got(site, tmp_path)
+        go_on.set()
+        assert first.result() == TEXT
+
+
+def test_what_is_wrong_with_one_file_does_not_keep_the_others(site: str, tmp_path: Path) -> None:
+    def answer(server: Server) -> None:
+        if server.path == "/none":
+            server.begin(404)
+        elif server.path == "/page":
+            server.begin(200, Content_Type="text/html; charset=utf-8", Content_Length="9")
+            server.wfile.write(b"<p>log in")
+        elif server.path == "/empty":
+            server.begin(200, Content_Length="0")
+        else:
+            whole(server)
+
+    Server.answer = answer
+    names = ("none", "page", "empty", "good")
+    items = tuple(Fetch(file=f"{name}.tsv", url=f"{site}/{name}") for name in names)
+    done = fetch(Manifest(name="made", root=tmp_path, corpora=(), fetches=items), tmp_path)
+    assert next(done)[0].file == "good.tsv"
+    with pytest.raises(FetchError, match="3 of 4 files are missing") as caught:
+        next(done)
+    for part in (
+        "/none: the server says 404",
+        "/page: answers with a web page",
+        "/empty: is empty",
+    ):
+        assert part in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fetched.json", "good.tsv"]
+
+
+def test_a_server_in_trouble_is_asked_later(site: str, tmp_path: Path) -> None:
+    Server.answer = lambda server: server.begin(503)
+    with pytest.raises(FetchError, match="503 Service Unavailable; try again later"):
+        got(site, tmp_path)
+
+
+def test_fewer_bytes_than_the_manifest_says_are_refused_not_waited_for(
+    site: str, tmp_path: Path
+) -> None:
+    Server.answer = whole
+    with pytest.raises(FetchError, match=r"the manifest says 9,000,000: its source has changed"):
+        got(site, tmp_path, size=9_000_000)
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_is_told_how_far_a_file_is(site: str, tmp_path: Path) -> None:
+    Server.answer = whole
+    (tmp_path / ".t.tsv.part").write_bytes(TEXT[:HALF])
+    item = Fetch(file="t.tsv", url=f"{site}/t.tsv")
+    heard: list[tuple[int, int]] = []
+    found = Manifest(name="made", root=tmp_path, corpora=(), fetches=(item,))
+    list(fetch(found, tmp_path, lambda item, held, in_all: heard.append((held, in_all))))
+    assert heard[-1] == (len(TEXT), len(TEXT))
+    assert heard[0][0] > HALF

@@ -1,5 +1,6 @@
 """Codes and names of languages."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,20 @@ from hypothesis import strategies as st
 from m4nmt.data import language, manifest
 from m4nmt.data.locales.families import FAMILIES
 
+# How Unicode calls the letters of a script that ISO 15924 calls by another name.
+_LETTERS = {
+    "Beng": {"BENGALI"},
+    "Cher": {"CHEROKEE"},
+    "Hans": {"CJK"},
+    "Hant": {"CJK"},
+    "Jpan": {"CJK"},
+    "Nkoo": {"NKO"},
+    "Olck": {"OL"},
+    "Orya": {"ORIYA"},
+}
 KNOWN = {
+    "acm": "acm_Arab",  # CLDR does not know its script
+    "bhd": "bhd_Deva",
     "en": "eng_Latn",
     "EN": "eng_Latn",
     "en-US": "eng_Latn",
@@ -135,6 +149,23 @@ def test_names() -> None:
     assert language.native_name("pbt_Arab") == "پښتو"
     assert language.display_name("abc_Latn") == "Ambala Ayta"  # CLDR has no name for it
     assert language.display_name("zzj_Latn") == "zzj_Latn"  # nor have we
+    assert language.display_name("taq_Tfng") == "Tamasheq (Tifinagh)"
+    assert language.display_name("fuv_Latn") != language.display_name("fuc_Latn")
+    assert language.display_name("abc_Latn", "cop") == "Ambala Ayta"  # a locale without names
+    assert language.native_name("twi_Latn") == "Twi"  # CLDR has the group's alone
+    assert language.native_name("awa_Deva") == "अवधी"
+
+
+def test_names_tell_languages_apart_and_stand_in_their_own_script() -> None:
+    told = [language.describe(code) for code in shipped_codes()]
+    names = [one.name for one in told]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+    for one in told:
+        if "(" not in one.native:  # "Arabic (Latin)" says in Arabic that it is another script's
+            scripts = {unicodedata.name(c).split()[0] for c in one.native if c.isalpha()}
+            scripts.discard("MODIFIER")
+            assert scripts in (_LETTERS.get(one.code[4:], {one.script.upper()}), {"LATIN"}), one
+    assert language.describe("zho_Hant").script == "Traditional Han"
 
 
 def test_the_table_of_languages() -> None:
@@ -150,7 +181,7 @@ def test_the_table_of_languages() -> None:
     assert language.family("tur_Latn") == "Turkic"
     assert language.family("zzj_Latn") == ""
     untold = [code for code in shipped_codes() if not language.family(code)]
-    assert untold == ["nce_Latn", "ulk_Latn"]
+    assert untold == ["nce_Latn"]
     assert all(not language.describe(c).name.endswith(c[3:]) for c in shipped_codes())
 
 

@@ -11,9 +11,11 @@ from fake_store import MASK, FakeStore, data_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from m4nmt.data.columns.ragged import in_order
 from m4nmt.data.loader import Loader, LoaderState
 from m4nmt.data.settings import ByLoss, Infill, Mass, Timed
 from m4nmt.data.stream.phases import Decision
+from m4nmt.data.stream.plan import Reader
 from m4nmt.data.types import Batch
 
 STORE = FakeStore([50, 1000, 100_000, 7], 20, "translate", "denoise", "mass")
@@ -47,6 +49,17 @@ def test_there_is_noise_in_it(stream: list[Step]) -> None:
         total = sum(len(row) for row in rows)
         assert total > 20
         assert (masks > 0.7 * total) if direction in (1, 2) else masks == 0
+
+
+def test_each_direction_has_its_own_noise() -> None:
+    """Line 5 of some languages, of 20 pieces in each of them (see FakeMany), read together."""
+    store = FakeStore([1000] * 64, 20, "mass")
+    reader = Reader(store, store.directions, "train", (Mass(),), 1)
+    alike = [d for d in range(64) if (5 * 7919 + d) % 20 == 19]
+    src, _ = reader.tokens(np.array(alike), np.full(len(alike), 5))
+    masked = {tuple(row == MASK) for row in np.split(in_order(src).values, len(alike))}
+    assert len(alike) >= 3
+    assert len(masked) == len(alike)
 
 
 @settings(max_examples=10, deadline=None)

@@ -86,10 +86,15 @@ def test_some_examples(store: Store) -> None:
     rows = look.examples(store, EN_DE, "train", 7, seed=1)
     assert len({number for number, _, _ in rows}) == 7
     for number, source, target in rows:
-        assert source == lines("eng_Latn", [number])[0]
+        assert source == f"<2deu_Latn> {lines('eng_Latn', [number])[0]}"
         assert target == lines("deu_Latn", [number])[0]
     assert rows == look.examples(store, EN_DE, "train", 7, seed=1)
     assert rows != look.examples(store, EN_DE, "train", 7, seed=2)
     assert len(look.examples(store, EN_DE, "dev", 99, seed=1)) == 10
     with pytest.raises(ValueError, match="no test example of eng_Latn-deu_Latn"):
         look.examples(store, EN_DE, "test", 1, seed=1)
+    unknown = Direction("eng_Latn", "deu_Latn", tags=("bt",))
+    with pytest.raises(ValueError, match=r"no train example of .*\+bt; it has eng_Latn-deu_Latn$"):
+        look.examples(store, unknown, "train", 1, seed=1)
+    with pytest.raises(ValueError, match="ask for 1 or more"):
+        look.examples(store, EN_DE, "train", -1, seed=1)

@@ -110,12 +110,33 @@ def test_one_table_for_each(tmp_path: Path) -> None:
         ('file = "x"\nurl = "http://localhost.e.org/x"', "begin with https"),
         ('file = "x"', "either url or dataset"),
         ('file = "x"\ndataset = {config = "a"}', "dataset is a table"),
+        ('file = "x"\nurl = "https://e.org/x"\nsha256 = "aa00"', "has 64 hexadecimal digits"),
+        ('file = "x"\nurl = "https://e.org/x"\nsize = "big"', "size is a whole number, not 'big'"),
     ],
 )
 def test_wrong_fetches(tmp_path: Path, line: str, message: str) -> None:
     path = write(tmp_path, TABLE + f"[[fetch]]\n{line}\n")
     with pytest.raises(ConfigError, match=message):
         parse(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("corpus = [1]", r"corpus 1: is not a table but 1"),
+        ('corpus = "x"', r"corpus is written \[\[corpus\]\]"),
+        ("fetch = 3\n" + TABLE, r"fetch is written \[\[fetch\]\], once for each, not 3"),
+        ("license = 3\n" + TABLE, "license is a text, not 3"),
+        (TABLE + 'synthetic = "de"\n', "synthetic is a list of languages"),
+        (TABLE + 'licenses = "x"\n', "licenses is a table"),
+        (TABLE + 'sha256 = "abc"\n', "sha256 is a table"),
+        (TABLE + 'lines = "many"\n', "lines is a whole number, not 'many'"),
+        (TABLE + 'each = "de"\n', "each is a list of tables"),
+    ],
+)
+def test_values_of_a_wrong_kind(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(write(tmp_path, text))
 
 
 @pytest.mark.parametrize("name", ["bible100", "multi30k", "seed", "tico19"])

@@ -2,16 +2,18 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from fake_store import FakeExamples
+from fake_store import FakeMany
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from m4nmt.data.columns.ragged import in_order
 from m4nmt.data.settings import Infill, Mass, Noise
 from m4nmt.data.tasks import noise as noises
 from m4nmt.data.tasks.noisy import Noisy
-from m4nmt.data.types import Ragged
+from m4nmt.data.types import Ragged, Slices
 
+Ints = NDArray[np.int64]
 MASK = 7
 kinds = st.one_of(
     st.builds(Mass, ratio=st.floats(0.01, 1)),
@@ -21,27 +23,43 @@ rows = st.lists(st.integers(0, 10**12), min_size=1, max_size=20)
 
 
 class Lines:
-    """Line r: lengths[r % 9] pieces 100, 101, 102, ..."""
+    """Line r of each direction: lengths[r % 9] pieces 100, 101, 102, ..."""
 
     def __init__(self, lengths: list[int]) -> None:
         self._lengths = np.array(lengths)
 
-    def __len__(self) -> int:
-        return 1000
-
-    def lengths(self, rows: NDArray[np.int64]) -> Any:
+    def lengths(self, directions: Ints, rows: Ints) -> Any:
         length = self._lengths[rows % len(self._lengths)].astype(np.int32)
         return length, length
 
-    def tokens(self, rows: NDArray[np.int64]) -> Any:
-        lengths = self.lengths(rows)[0]
+    def tokens(self, directions: Ints, rows: Ints) -> Any:
+        lengths = self.lengths(directions, rows)[0]
         values = np.concatenate([100 + np.arange(n) for n in lengths]).astype(np.int32)
-        line = Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        line = Slices(values, (np.cumsum(lengths) - lengths).astype(np.int64), lengths)
         return line, line
 
 
-def noisy(noise: Noise, lengths: list[int] | None = None, seed: int = 1) -> Noisy:
-    return Noisy(cast(Any, Lines(lengths or list(range(1, 60)))), noise, seed, MASK)
+class OfOne:
+    """The noisy lines of one direction, which has 1000."""
+
+    def __init__(self, lines: Any, noise: Noise, seed: int) -> None:
+        seeds = np.array([seed], np.uint64)
+        self._noisy = Noisy(lines, np.array([1000]), seeds, noise, MASK)
+
+    def lengths(self, rows: Ints) -> tuple[Any, Any]:
+        return self._noisy.lengths(np.zeros_like(rows), rows)
+
+    def tokens(self, rows: Ints) -> tuple[Ragged, Ragged]:
+        return self._noisy.tokens(np.zeros_like(rows), rows)
+
+
+def noisy(noise: Noise, lengths: list[int] | None = None, seed: int = 1) -> OfOne:
+    return OfOne(Lines(lengths or list(range(1, 60))), noise, seed)
+
+
+def plain(rows: list[int]) -> Ragged:
+    numbers = np.array(rows) % 1000
+    return in_order(Lines(list(range(1, 60))).tokens(numbers, numbers)[0])
 
 
 def lists(ragged: Ragged) -> list[list[int]]:
@@ -59,7 +77,7 @@ def test_lengths_are_known_before_the_ids_are_read(
     src, tgt = (lists(side) for side in made.tokens(numbers))
     wanted = [side.tolist() for side in made.lengths(numbers)]
     assert [list(map(len, src)), list(map(len, tgt))] == wanted
-    line = Lines(list(range(1, 60))).lengths(numbers % 1000)[0]
+    line = np.diff(plain(rows).offsets)
     assert all(len(one) <= n for one, n in zip(src, line.tolist(), strict=True))
 
 
@@ -75,9 +93,23 @@ def test_noise_does_not_depend_on_what_is_asked_with_it(noise: Noise, rows: list
 
 
 @settings(max_examples=40, deadline=None)
+@given(kinds, st.lists(st.tuples(st.integers(0, 2), st.integers(0, 10**12)), min_size=1))
+def test_directions_are_read_together_as_each_alone(
+    noise: Noise, asked: list[tuple[int, int]]
+) -> None:
+    lines, seeds = Lines(list(range(1, 60))), [1, 2**63, 3]
+    together = Noisy(cast(Any, lines), np.full(3, 1000), np.array(seeds, np.uint64), noise, MASK)
+    directions, rows = np.array(asked).T
+    src, tgt = map(lists, together.tokens(directions, rows))
+    alone = [OfOne(lines, noise, seeds[d]).tokens(np.array([row])) for d, row in asked]
+    assert src == [lists(one)[0] for one, _ in alone]
+    assert tgt == [lists(other)[0] for _, other in alone]
+
+
+@settings(max_examples=40, deadline=None)
 @given(st.floats(0.01, 1), rows)
 def test_mass_masks_one_stretch_and_asks_for_it(ratio: float, rows: list[int]) -> None:
-    lines = Lines(list(range(1, 60))).tokens(np.array(rows) % 1000)[0]
+    lines = plain(rows)
     src, tgt = noisy(Mass(ratio=ratio)).tokens(np.array(rows))
     for one, other, line in zip(lists(src), lists(tgt), lists(lines), strict=True):
         assert len(other) == min(len(line), max(1, round(len(line) * ratio)))
@@ -90,7 +122,7 @@ def test_mass_masks_one_stretch_and_asks_for_it(ratio: float, rows: list[int]) -
 @settings(max_examples=40, deadline=None)
 @given(st.builds(Infill, ratio=st.floats(0.01, 0.99), mean=st.floats(1, 20)), rows)
 def test_infilling_masks_so_many_pieces_in_spans(noise: Infill, rows: list[int]) -> None:
-    lines = Lines(list(range(1, 60))).tokens(np.array(rows) % 1000)[0]
+    lines = plain(rows)
     src, tgt = noisy(noise).tokens(np.array(rows))
     assert lists(tgt) == lists(lines)
     for one, line in zip(lists(src), lists(lines), strict=True):
@@ -141,5 +173,5 @@ def test_short_lines(length: int) -> None:
 
 
 def test_the_target_side_is_the_line() -> None:
-    _, tgt = Noisy(FakeExamples(3, 1000, 20), Infill(), 1, MASK).tokens(np.array([5, 1005]))
+    _, tgt = OfOne(FakeMany([3], [1000], 20), Infill(), 1).tokens(np.array([5, 1005]))
     assert [set(one) for one in lists(tgt)] == [{1005}, {1005}]

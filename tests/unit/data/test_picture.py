@@ -92,6 +92,8 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found) == 6
     assert found[0]["by_temperature"]["1"] == pytest.approx(1 / 6, rel=0.1)
     assert "debug: the mixture" in html.read_text()
+    assert main(["mixture", str(run)]) == 2
+    assert "was prepared, not trained" in capsys.readouterr().err
     # and of a run folder, without its recipe
     (run / "config.json").write_text(json.dumps(to_dict(config)))
     assert main(["mixture", str(run), "--set", "data.mixture.T=1"]) == 0

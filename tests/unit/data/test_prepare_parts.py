@@ -22,7 +22,7 @@ from m4nmt.data import prepare as prepare_module
 from m4nmt.data.columns.column import read_arrow, write_arrow
 from m4nmt.data.filters.features import Wanted
 from m4nmt.data.filters.settings import FilterChain
-from m4nmt.data.formats import FormatError, Forward
+from m4nmt.data.formats import FormatError, Forward, read
 from m4nmt.data.prepare import prepare
 from m4nmt.data.preparing import checked as checked_module
 from m4nmt.data.preparing import encode as encode_module
@@ -33,7 +33,8 @@ from m4nmt.data.preparing.clean import Limits
 from m4nmt.data.preparing.encode import EncodeTask, Part, merged
 from m4nmt.data.preparing.join import join
 from m4nmt.data.preparing.parts import _Encoder
-from m4nmt.data.read import types, unpack
+from m4nmt.data.read import types, unpack, xml
+from m4nmt.data.read.tmx import TmxReader
 from m4nmt.data.read.types import Dataset, Source
 from m4nmt.data.settings import DataConfig
 
@@ -287,6 +288,7 @@ def test_reading_forward_with_gaps(
     form: str, packing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unpack, "CHUNK", 97)
+    monkeypatch.setattr(xml, "_STEP", 97)
     monkeypatch.setattr(types, "LONGEST_TEXT", 150)
     write, kind, fields, ending = FORMATS[form]
     draw = random.Random(form)
@@ -305,6 +307,48 @@ def test_reading_forward_with_gaps(
             assert list(reader.rows(first, end - first)) == expected[first:end]
         assert not reader.reaches(source, cuts[6])
         assert reader.ended() == (cuts[7] == 60)
+
+
+def test_units_that_are_passed_over_are_counted_as_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where ends of units stand in comments and texts, and units in units."""
+    monkeypatch.setattr(xml, "_STEP", 97)
+    monkeypatch.setattr(xml, "_DEPTH", 8)
+    unit = '<tu><tuv xml:lang="en"><seg>{0}</seg></tuv>{1}<tuv xml:lang="fr"><seg>{0} b</seg>{2}'
+    wild = [
+        ("a", "", "</tuv></tu>"),
+        ("<![CDATA[</tu>]]> &nbsp; &amp;", "<!-- </tu> -->", "</tuv></tu>"),
+        ("c", '<tu><tuv xml:lang="en"><seg>i</seg></tuv></tu>', "</tuv></tu>"),
+        ("d <tu></tu> e", "", "</tuv></tu>"),
+        ("f", '<note a="&lt;/tu>"><tu/></note>', '<x:tu xmlns:x="x"/></tuv></tu>'),
+        ("g", "", "</tuv><tu/></tu>"),
+        ("h" * 300, "", "</tuv></tu>"),
+        ("", "", "</tuv></tu>"),
+    ]
+    draw = random.Random(1)
+    units = [unit.format(*draw.choice(wild)) for _ in range(80)]
+    units.insert(20, unit.format("", "", "</tuv><tuv xml:lang='de'><seg>only</seg></tuv></tu>"))
+    path = tmp_path / "x.tmx"
+    head = '<!DOCTYPE tmx SYSTEM "a.dtd"><tmx version="1.4"><header/>'
+    path.write_text(f"{head}<body>{chr(10).join(units)}</body></tmx>")
+    source = Source(path, ("eng_Latn", "fra_Latn", "deu_Latn"), types.Tmx())
+    expected = rows(source, limit=1)
+    told, start = [0], TmxReader.start
+    monkeypatch.setattr(
+        TmxReader, "start", lambda *given: (told.__setitem__(0, told[0] + 1), start(*given))[1]
+    )
+    list(read(source, types.Faults()))
+    every, told[0] = told[0], 0
+    reader = Forward(source)
+    assert list(reader.rows(len(expected) - 5, 5)) == expected[-5:]
+    assert reader.ended()
+    assert told[0] < every / 4
+    for seed in range(8):
+        cuts = sorted(random.Random(seed).sample(range(len(expected) + 1), 8))
+        reader = Forward(source)
+        for first, end in list(pairwise(cuts))[::2]:
+            assert list(reader.rows(first, end - first)) == expected[first:end]
 
 
 def test_joined_files_are_as_if_written_at_once(tmp_path: Path) -> None:

@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 from read_made import PACKED, put, rows
 
-from m4nmt.data.manifest import load
-from m4nmt.data.preparing import inputs
-from m4nmt.data.preparing.checked import check
 from m4nmt.data.read import archive, unpack
 from m4nmt.data.read.types import FormatError, Source
 
@@ -95,21 +92,3 @@ def test_only_headers_of_a_tar_are_read_to_know_its_files(tmp_path: Path) -> Non
     assert len(entries) == COUNT
     assert entries["a/0.txt"] == archive.TarEntry("", 512, 7 * LINES)
     assert sum(read) < path.stat().st_size / 20
-
-
-@pytest.mark.parametrize(("name", "packing", "told"), [("x.tar", "", 0), ("x.tar.gz", ".gz", 1)])
-def test_many_files_of_a_packed_tar_are_advised_against(
-    name: str, packing: str, told: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    put(tmp_path / name, archived(packing, 3))
-    languages = {"eng_Latn": "0", "deu_Latn": "1", "fra_Latn": "2"}
-    manifest = tmp_path / "m.toml"
-    codes = ", ".join(f'{code} = "{n}"' for code, n in languages.items())
-    manifest.write_text(
-        f'[[corpus]]\nname = "x"\nsplit = "train"\nformat = "multiway"\n'
-        f'path = "{name}!/a/{{lang}}.txt"\nlanguages = {{ {codes} }}\n'
-    )
-    loaded = load(str(manifest), str(tmp_path))
-    found = inputs.inputs(loaded, loaded.corpora, list(languages))
-    assert len(check(found, tmp_path / "facts.json", 1).found) == 3
-    assert capsys.readouterr().err.count(f"{name}: each of the 3 files wanted of it") == told

@@ -178,18 +178,22 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(path, parquet([("a", "b")] * 20)[:-30])
     with pytest.raises(FormatError, match=r"x\.parquet: cannot be read: .*; fetch it again"):
         rows(Source(path, both, Columnar()))
-    half = pa.table({"en": pa.array(["a"], pa.binary()), "fr": ["b"]})
-    pq.write_table(half, path)
-    assert rows(Source(path, ("en", "fr"), Columnar())) == [(None, "b")]
+    for kind in (pa.binary(), pa.int8(), pa.list_(pa.string())):
+        pq.write_table(pa.table({"en": pa.array([None], kind), "fr": ["b"]}), path)
+        with pytest.raises(FormatError, match=r"its column 'en' holds .*, not text; name another"):
+            rows(Source(path, ("en", "fr"), Columnar()))
+    words = pa.array(["a"]).dictionary_encode()
+    pq.write_table(pa.table({"en": words, "fr": pa.array([None], pa.null())}), path)
+    assert rows(Source(path, ("en", "fr"), Columnar())) == [("a", "")]
     monkeypatch.setattr(columnar, "GROUP", 10)
     with pytest.raises(FormatError, match=r"group of rows 1 unpacks to .* with smaller ones"):
         rows(Source(path, ("en", "fr"), Columnar()))
 
 
-def office(name: str) -> bytes:
+def office(name: str, mark: str = "[Content_Types].xml") -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as made:
-        made.writestr("[Content_Types].xml", b"")
+        made.writestr(mark, b"")
         made.writestr(name, b"")
     return out.getvalue()
 
@@ -206,6 +210,7 @@ FOREIGN: dict[str, tuple[str, bytes, str]] = {
         office("xl/w.xml"),
         "an Excel file; save it",
     ),
+    "OpenDocument": ("x.ods", office("content.xml", "mimetype"), "an OpenDocument file; save it"),
     "pickle": ("x.pkl", b"\x80\x04K\x01.", "a Python pickle, which can run code"),
     "7z": ("x.7z", b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),
     "other XML": ("x.xml", b"<?xml version='1.0'?><!-- <tmx> --><cesAlign/>", "<cesAlign> and"),

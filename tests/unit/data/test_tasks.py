@@ -12,6 +12,7 @@ from data_made import CODES, lines
 
 from m4nmt.core.config import ConfigError, from_dict, override, to_dict
 from m4nmt.data import manifest as manifests
+from m4nmt.data.columns.ragged import in_order
 from m4nmt.data.directions import select
 from m4nmt.data.loader import Loader, fixed_batches
 from m4nmt.data.prepare import prepare
@@ -119,8 +120,8 @@ def test_tags_stand_before_the_text_and_are_never_said(store: Store, config: Dat
 def test_denoising_gives_back_the_line(store: Store, config: DataConfig) -> None:
     direction = Direction(FR, FR, "denoise")
     number = store.directions.index(direction)
-    examples = Plan(store, config).reader.examples(number)
-    _, tgt = examples.tokens(np.arange(70))
+    _, found = Plan(store, config).reader.tokens(np.full(70, number), np.arange(70))
+    tgt = in_order(found)
     ids = [tgt.values[a:b].tolist() for a, b in zip(tgt.offsets, tgt.offsets[1:], strict=False)]
     assert sorted(store.tokenizer.decode(ids)) == sorted(lines(FR, range(500, 570)))
 

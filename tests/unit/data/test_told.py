@@ -123,7 +123,7 @@ def test_bilingual_files_become_corpora_of_their_own(tmp_path: Path) -> None:
     ("name", "data", "more", "message"),
     [
         ("x.txt", b"a\nb\n", "", r"x\.txt has one text a line: give a path with \{lang\}"),
-        ("x.csv", b"a,b\n1,2\n", "", r'x\.csv is csv; give columns, such as \["en", "", "sw"\]'),
+        ("x.csv", b"a,b\n1,2\n", "", r"its first line \(a \| b\) names .*; give columns"),
         ("x.tsv", b"src\ttgt\na\tb\n", "", r"tsv with src, tgt; give columns, such as \{en = "),
         ("x.jsonl", b'{"a": "b"}\n', "", r"jsonl with a; give columns, such as \{en = "),
         ("x.po", po(PAIRS), "", r'does not tell both languages; give languages = \["en", "sw"\]'),
@@ -185,6 +185,17 @@ def test_preparing_what_was_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         f for f in json.loads((store.out / "report.json").read_text())["files"] if f["faults"]
     )
     assert fault["samples"] == [f"{tmp_path}/x.jsonl:31: no t.fr"]
+
+
+def test_rows_that_are_not_wanted_do_not_count_as_unreadable(tmp_path: Path) -> None:
+    pairs = zip(*(lines(code, range(80)) for code in ("eng_Latn", "fra_Latn")), strict=True)
+    records = [json.dumps({"en": a, "fr": b, "ok": n % 2}) for n, (a, b) in enumerate(pairs)]
+    put(tmp_path / "x.jsonl", "\n".join([*records, "{broken", ""]).encode())
+    path = written(tmp_path, 'path = "x.jsonl"\nwhere = {ok = 1}')
+    store = prepare(config(path), tmp_path / "out")
+    for column in json.loads((store.out / "report.json").read_text())["columns"]:
+        assert column["dropped"] == {"left_out": 40, "unreadable": 1}
+        assert (column["in"], column["kept"]) == (81, 40)
 
 
 def test_a_folder_of_datasets_is_looked_at(tmp_path: Path) -> None:

@@ -69,13 +69,24 @@ def test_without_test_sets_training_lines_are_tried(tmp_path: Path) -> None:
     assert len(list(trials["eng_Latn"])) == 10
 
 
+def test_a_language_without_lines_pays_nothing_and_is_left_out(tmp_path: Path) -> None:
+    text = {code: lines(code, range(50)) for code in CODES}
+    text["fra_Latn"] = [""] * 50
+    train_on, trials = samples(config(manifest(tmp_path, {"c.train": text})), tmp_path / "out", 10)
+    assert sorted(trials) == ["deu_Latn", "eng_Latn"]
+    (size,) = sweep(train_on, trials, CONFIG, [330])
+    assert size.gini < 0.2
+    with pytest.raises(TokenizerError, match=r"vocab 5, .*alone take \d+ pieces; raise tokenizer"):
+        sweep(train_on, trials, CONFIG, [5])
+
+
 def test_the_page_marks_who_pays_and_needs_nothing_else() -> None:
     costs = [Cost("eng_Latn", 9, 9, 0.2, 0, 0), Cost("deu_Latn", 9, 9, 0.2, 0.0, 0)]
     costs.append(Cost("mya_Mymr", 9, 9, 0.9, 0.125, 0.125))
     page = vocabulary_page.page([Size(8000, 7990, tuple(costs))], "a <b>")
     assert "a &lt;b&gt;" in page
     assert "<span class='bad'>0.900</span>" in page
-    assert page.count("class='bad'") == 1
+    assert page.count("class='bad'") == 2  # with the one that says what it means
     assert "25.00%" in page
     assert "Burmese" in page
     assert "4.50" in page

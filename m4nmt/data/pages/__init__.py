@@ -1,0 +1,1 @@
+"""What the pages of this room share: one sheet of styles, and tables."""
