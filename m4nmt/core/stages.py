@@ -58,7 +58,7 @@ class SearchConfig:
         if self.groups < 1 or self.beam % self.groups:
             raise ValueError(
                 f"need groups that divide the beam evenly, got beam={self.beam} "
-                f"groups={self.groups}: a beam of {max(2, self.groups)} would do, for one"
+                f"groups={self.groups}: a beam of {max(2, self.groups)} would do"
             )
         if min(self.diversity, self.coverage) < 0:
             raise ValueError(

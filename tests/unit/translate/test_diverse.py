@@ -117,9 +117,14 @@ def test_more_diversity_gives_more_different_beginnings() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"groups": 3}, {"groups": 0}, {"groups": 2, "sample": True}, {"diversity": -1.0}],
+    ("wrong", "says"),
+    [
+        ({"groups": 3}, "a beam of 3 would do"),
+        ({"groups": 0}, "groups that divide the beam"),
+        ({"groups": 3, "sample": True}, "draws have no groups"),
+        ({"diversity": -1.0}, "diversity and coverage of at least 0"),
+    ],
 )
-def test_groups_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="group"):
+def test_groups_that_make_no_sense_are_refused(wrong: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
         SearchConfig(beam=4, **wrong)  # type: ignore[arg-type]
