@@ -7,6 +7,7 @@ language of a text (identify.py).
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 
 import langcodes
@@ -90,6 +91,18 @@ def normalise(code: str, among: Collection[str] | None = None) -> str:
     if not near:
         raise ValueError(unknown_name(exact or code, among, "language"))
     return near[0]
+
+
+def nearest(text: str, among: Collection[str], most: int = 1) -> list[str]:
+    """Languages of `among` (FLORES-style) that a text may mean which is no code of any: those
+    whose codes or names, in English or in the language itself, it is most like; the best first."""
+    spellings = {
+        spelling.casefold(): code
+        for code in sorted(among)
+        for spelling in (code, to_bcp47(code), display_name(code), native_name(code))
+    }
+    found = get_close_matches(text.strip().casefold(), spellings, n=most)
+    return list(dict.fromkeys(spellings[spelling] for spelling in found))
 
 
 @lru_cache(maxsize=4096)

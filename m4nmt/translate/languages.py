@@ -4,7 +4,6 @@ Not its job: knowing languages (data.language), or guessing the language of a te
 """
 
 from collections.abc import Collection, Sequence
-from difflib import get_close_matches
 
 from m4nmt.data import language
 
@@ -36,16 +35,10 @@ def _unknown(code: str, known: Collection[str]) -> str:
     try:
         exact = language.normalise(code)
     except ValueError:
-        wanted = code.strip().casefold()
-        named = [k for k in sorted(known) if wanted in _names(k)]
-        near = named[:1] or get_close_matches(code, sorted(known), n=1)
+        near = language.nearest(code, known)
         hint = f": write {near[0]!r} or {language.to_bcp47(near[0])!r}" if near else ""
         return f"there is no language code {code!r}{hint}"
     return f"{language.display_name(exact)} ({exact}) is not among the model's languages"
-
-
-def _names(code: str) -> set[str]:
-    return {language.display_name(code).casefold(), language.native_name(code).casefold()}
 
 
 def _listed(known: Collection[str]) -> str:

@@ -6,7 +6,6 @@ Not its job: knowing what the model can translate (service.py asks the translato
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from m4nmt.data import language
 
@@ -65,9 +64,8 @@ def told(spelled: str, among: Sequence[Language]) -> str:
     """Languages for a message: all of a few, else those whose code or name is nearest."""
     if len(among) <= _FEW:
         return f"supported: {', '.join(x.code for x in among)}"
-    spellings = {each.lower(): x.code for x in among for each in (x.code, x.name, x.native)}
-    near = get_close_matches(spelled.lower(), spellings, n=3, cutoff=0.6)
-    meant = " or ".join(dict.fromkeys(spellings[each] for each in near))
+    codes = {x.flores: x.code for x in among}
+    meant = " or ".join(codes[each] for each in language.nearest(spelled, codes, 3))
     return f"{f'did you mean {meant}? ' if meant else ''}/languages lists the {len(among)} that are"
 
 

@@ -221,3 +221,17 @@ def test_the_codes_other_projects_used(shared_data: Path) -> None:
     codes = [code for code, _ in pairs]
     odd = {code: theirs for code, theirs in pairs if language.normalise(theirs, codes) != code}
     assert odd == {}
+
+
+def test_the_nearest_language_by_code_and_by_name() -> None:
+    among = ["eng_Latn", "deu_Latn", "swh_Latn", "zho_Hant"]
+    for text, meant in (
+        ("deu_Latm", "deu_Latn"),
+        (" German", "deu_Latn"),
+        ("DEUTSCH", "deu_Latn"),
+        ("Swahilli", "swh_Latn"),
+        ("zh-Hantt", "zho_Hant"),
+    ):
+        assert language.nearest(text, among, 3)[0] == meant
+    assert language.nearest("!!", among) == []
+    assert len(language.nearest("eng_Latm deu_Latm", among, 1)) <= 1
