@@ -186,7 +186,8 @@ class Batcher(Generic[T]):
             waiting = {job.result: item for item, job in jobs.items()}
             while waiting:
                 ready, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for result in ready:
+                # What is done is told before a failure that comes with it ends the call.
+                for result in sorted(ready, key=lambda result: result.exception() is not None):
                     item = waiting.pop(result)
                     answers[item] = result.result()
                     done(item, result.result())

@@ -248,6 +248,23 @@ def test_one_bad_text_does_not_spoil_its_neighbours() -> None:
     assert "choked" not in bad.message
 
 
+def test_what_is_done_is_told_before_a_failure_that_comes_with_it() -> None:
+    def engine(items: Sequence[Item], unwanted: Callable[[], bool]) -> list[Any]:
+        bad = ServiceError(500, "choked")
+        return [bad if "poison" in item.text else [item.text] for item in items]
+
+    async def body(batcher: Batcher) -> list[str]:
+        told: list[str] = []
+        for i in range(30):  # which of two comes first is chance
+            both = [item(f"fine {i}"), item(f"poison {i}")]
+            with pytest.raises(ServiceError):
+                await batcher.translate(both, done=lambda one, _: told.append(one.text))
+        return told
+
+    told = with_batcher(engine, body, wait=0.0)
+    assert told == [f"fine {i}" for i in range(30)]
+
+
 def test_an_engine_that_loses_a_text_spoils_nothing_else() -> None:
     def engine(items: Sequence[Item], unwanted: Callable[[], bool]) -> list[list[str]]:
         return [[item.text.upper()] for item in items if item.text != "lost"]
